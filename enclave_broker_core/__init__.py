@@ -1,0 +1,1 @@
+"""Enclave Broker: stands between agents and the tools that they may use."""

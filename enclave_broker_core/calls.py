@@ -1,0 +1,152 @@
+"""A tool call on its way, a finished one in the history, and the outcome of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import JsonValue
+from pydantic_core import from_json, to_json
+
+from .models import Principal, RunStats
+
+Outcome = Literal["ok", "error", "refused", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One finished call in a session's history. Times are seconds since the epoch.
+
+    ``arguments_json`` is what the caller sent, as JSON text. ``rule`` is what decided on
+    access; it is for operators.
+    """
+
+    call_id: str
+    tool: str
+    arguments_json: bytes
+    outcome: Outcome
+    error_code: str | None
+    started_at: float
+    ended_at: float
+    rule: str = ""
+
+    @property
+    def arguments(self) -> dict[str, JsonValue]:
+        value: dict[str, JsonValue] = from_json(self.arguments_json)
+        return value
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """For people and for the wire: times in integer milliseconds since the epoch."""
+        shown: dict[str, JsonValue] = {
+            "callId": self.call_id,
+            "tool": self.tool,
+            "arguments": self.arguments,
+            "outcome": self.outcome,
+            "startedAtMs": round(self.started_at * 1000),
+            "endedAtMs": round(self.ended_at * 1000),
+        }
+        if self.error_code is not None:
+            shown["errorCode"] = self.error_code
+        return shown
+
+
+class ReadOnlyArguments(dict[str, Any]):
+    """A call's arguments for reading; a changed copy goes into ``call.replace(args=…)``."""
+
+    __slots__ = ()
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("a call's arguments can't be changed in place; use call.replace(args=…)")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+
+class ToolCall:
+    """One call on its way to a tool, as middleware and policies see it. Immutable.
+
+    ``frame`` is the broker's own record of the call, shared by all its replacements.
+    """
+
+    __slots__ = ("_arguments_json", "_frame", "_id", "_name", "_principal")
+
+    def __init__(
+        self, id: str, name: str, arguments_json: bytes, principal: Principal | None, frame: Any
+    ) -> None:
+        self._id = id
+        self._name = name
+        self._arguments_json = arguments_json
+        self._principal = principal
+        self._frame = frame
+
+    @property
+    def id(self) -> str:
+        return self._id
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def principal(self) -> Principal | None:
+        return self._principal
+
+    @property
+    def session_id(self) -> str:
+        session_id: str = self._frame.session_id
+        return session_id
+
+    @property
+    def metadata(self) -> Mapping[str, JsonValue]:
+        """The session's metadata."""
+        metadata: Mapping[str, JsonValue] = self._frame.metadata
+        return metadata
+
+    @property
+    def arguments_json(self) -> bytes:
+        return self._arguments_json
+
+    @property
+    def args(self) -> Mapping[str, JsonValue]:
+        """The arguments, parsed anew at each reading; they can't be changed in place."""
+        return ReadOnlyArguments(from_json(self._arguments_json))
+
+    def replace(
+        self,
+        *,
+        name: str | None = None,
+        args: Mapping[str, JsonValue] | None = None,
+        principal: Principal | None = None,
+    ) -> ToolCall:
+        """The same call with another name, arguments or principal.
+
+        Below the middleware that passes it on, access is asked again.
+        """
+        return ToolCall(
+            self._id,
+            self._name if name is None else name,
+            self._arguments_json if args is None else to_json(args, inf_nan_mode="constants"),
+            self._principal if principal is None else principal,
+            self._frame,
+        )
+
+    def __repr__(self) -> str:
+        return f"ToolCall(id={self._id!r}, name={self._name!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """How a run of an agent's code ended: a JSON result, or an error that is not raised."""
+
+    ok: bool
+    result: JsonValue
+    error: Exception | None
+    stats: RunStats
+    run_id: str = ""
+
+    def unwrap(self) -> JsonValue:
+        """The result, or the error raised."""
+        if self.error is not None:
+            raise self.error
+        return self.result

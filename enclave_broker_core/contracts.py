@@ -1,0 +1,349 @@
+"""What a plugin promises: one Protocol for each kind of part. No contract knows the broker.
+
+All methods that can wait are coroutine functions, also where an implementation happens
+not to wait. Times are float seconds. Errors of a backend are raised as BrokerError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+
+from pydantic import BaseModel, JsonValue
+
+from .calls import CallRecord, ToolCall
+from .events import Event, Level, Phase
+from .models import (
+    Admission,
+    Decision,
+    Principal,
+    SessionLimits,
+    SessionRecord,
+    SessionState,
+    ToolSpec,
+    Window,
+)
+from .observations import Observation
+
+CONTRACT_VERSION = 1
+
+Loop = Literal["asyncio", "trio"]
+ALL_LOOPS: frozenset[Loop] = frozenset({"asyncio", "trio"})
+
+
+@dataclass(frozen=True, slots=True)
+class OpenContext:
+    """What a component may know when it opens: never the broker itself.
+
+    ``name`` is what the configuration calls this part, ``base_dir`` what relative paths
+    in the configuration are relative to.
+    """
+
+    name: str
+    base_dir: str = "."
+
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel, contravariant=True)
+PartT = TypeVar("PartT", covariant=True)
+
+
+class OpenPart(Protocol[ConfigT, PartT]):
+    """Opens a part for the life of a broker: what it yields meets the kind's Protocol."""
+
+    def __call__(
+        self, config: ConfigT, context: OpenContext
+    ) -> AbstractAsyncContextManager[PartT]: ...
+
+
+class NoConfig(BaseModel, extra="forbid"):
+    """The configuration of a component that has nothing to configure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One part that a plugin offers.
+
+    ``name`` is what ``use`` in the configuration says. ``config_model`` validates the
+    rest of that table before ``open(config, context)`` is entered. ``contract`` is the
+    version of the contract that it was written for; ``loops`` are the event loops that
+    it runs on.
+    """
+
+    name: str
+    open: OpenPart[Any, Any]
+    config_model: type[BaseModel] = NoConfig
+    contract: int = CONTRACT_VERSION
+    loops: frozenset[Loop] = ALL_LOOPS
+
+
+class SessionStore(Protocol):
+    """Keeps sessions, their event logs and their histories.
+
+    An append that began is finished or has not happened: a store whose writing can wait
+    shields it from cancellation. What is read back is never shared with what was given.
+    """
+
+    async def create(self, record: SessionRecord, *, max_open: int | None = None) -> None:
+        """Keep a new session.
+
+        Raises SessionExistsError for an id that is taken, TooManySessionsError, with the
+        time until the next one expires, when ``max_open`` sessions have not ended.
+        """
+
+    async def get(self, session_id: str) -> SessionRecord | None:
+        """The session as it stands, or None."""
+
+    async def list(
+        self,
+        *,
+        principal_id: str | None = None,
+        tenant: str | None = None,
+        include_ended: bool = False,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> Sequence[SessionRecord]:
+        """Up to ``limit`` sessions in the order of creation, those after the id ``after``."""
+
+    async def append(
+        self, session_id: str, events: Sequence[Event], call: CallRecord | None = None
+    ) -> None:
+        """Add events to the log and, with them, one finished call to the history.
+
+        All or nothing. Raises SessionNotFoundError; SessionEndedError when the log has
+        its final event; ValueError when ``seq`` does not continue the log.
+        """
+
+    async def end(self, session_id: str, final: Event, state: SessionState, at: float) -> bool:
+        """Add the final event and set the ended ``state``; False when it had ended before."""
+
+    async def read(
+        self, session_id: str, from_seq: int = 1, *, limit: int = 1000, wait: float | None = None
+    ) -> Sequence[Event]:
+        """Up to ``limit`` events from ``from_seq`` on, in order; those that are still kept.
+
+        When there are none, waits up to ``wait`` seconds for one and may then return an
+        empty list. An ended session is never waited for. Raises SessionNotFoundError.
+        """
+
+    async def history(self, session_id: str) -> Sequence[CallRecord]:
+        """The finished calls, oldest first, as far as they are kept. SessionNotFoundError."""
+
+    async def delete(self, session_id: str) -> bool:
+        """Forget the session and all that belongs to it; False when there was none."""
+
+    async def sweep(self, now: float) -> int:
+        """Forget the sessions that ended longer than the grace time ago; how many it was."""
+
+    async def check(self) -> None:
+        """Raise an error that says why when the store can't be reached."""
+
+
+class Limiter(Protocol):
+    """Counts calls in exact sliding windows."""
+
+    async def acquire(self, windows: Sequence[Window]) -> Admission:
+        """Count one call in every window, or in none when one of them has no room.
+
+        At most ``max_calls`` are admitted in any (t - seconds, t]. The refusal names the
+        window that has room last, and in how many seconds.
+        """
+
+    async def check(self) -> None:
+        """Raise an error that says why when the limiter's backend can't be reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRequest:
+    """What a policy is asked: may this caller use this tool?
+
+    ``arguments`` is None unless the policy judges arguments: then they are the validated
+    ones, in JSON form. ``metadata`` is the session's.
+    """
+
+    tool: str
+    principal: Principal | None
+    session_id: str | None = None
+    metadata: Mapping[str, JsonValue] = field(default_factory=dict)
+    arguments: Mapping[str, JsonValue] | None = None
+
+
+class AccessPolicy(Protocol):
+    """Decides who may use which tool. What is not a Decision counts as a refusal."""
+
+    judges_arguments: bool
+
+    async def decide(self, request: AccessRequest) -> Decision: ...
+
+
+CallNext = Callable[[ToolCall], Awaitable[Any]]
+
+
+class Middleware(Protocol):
+    """Wraps every call: may answer by itself, change the call, or call next again."""
+
+    async def __call__(self, call: ToolCall, call_next: CallNext) -> Any: ...
+
+
+class SessionView(Protocol):
+    """What a tool may know of the session that calls it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def principal(self) -> Principal | None: ...
+    @property
+    def metadata(self) -> Mapping[str, JsonValue]: ...
+
+
+@runtime_checkable
+class ToolContext(Protocol):
+    """What a handler gets when it has a parameter with this annotation."""
+
+    @property
+    def call_id(self) -> str: ...
+    @property
+    def tool(self) -> str: ...
+    @property
+    def session(self) -> SessionView: ...
+
+    def secret(self, name: str) -> str:
+        """The value of a secret that the tool was declared with; SecretError otherwise."""
+
+    def remaining(self) -> float | None:
+        """Seconds until the call's deadline; None when it has none."""
+
+    async def progress(
+        self, phase: Phase, *, bytes_received: int | None = None, total_bytes: int | None = None
+    ) -> None:
+        """Tell those who follow the session how far the call is."""
+
+    async def partial(self, item: Any) -> None:
+        """Show a part of the result before the whole is there."""
+
+    async def log(
+        self, level: Level, message: str, data: dict[str, JsonValue] | None = None
+    ) -> None:
+        """Add a log event to the session."""
+
+    async def call(self, name: str, args: Mapping[str, Any] | None = None) -> Any:
+        """Call another tool in the same session, by the same rules."""
+
+
+class Tool(Protocol):
+    """One tool, ready to be called."""
+
+    @property
+    def spec(self) -> ToolSpec: ...
+
+    def validate(self, arguments_json: bytes) -> Any:
+        """The arguments as ``invoke`` takes them. ArgumentsError with every wrong field."""
+
+    def dump(self, arguments: Any) -> Mapping[str, JsonValue]:
+        """Validated arguments in JSON form, for policies that judge them."""
+
+    def invoke(self, arguments: Any, context: ToolContext) -> Awaitable[Any]:
+        """Run the tool. What it raises reaches the agent as TOOL_ERROR with its message."""
+
+
+Publish = Callable[[Sequence[Tool]], Awaitable[None]]
+
+
+class ToolProvider(Protocol):
+    """Brings tools from somewhere and may change them later."""
+
+    async def tools(self) -> Sequence[Tool]:
+        """All tools as they are now."""
+
+    async def watch(self, publish: Publish) -> None:
+        """Call ``publish`` with all tools after each change; return when there will be none.
+
+        Runs in the broker's task group and is cancelled when the broker closes.
+        """
+
+
+class RuntimeHost(Protocol):
+    """What a sandbox may use of its session: nothing else of the program is in its reach."""
+
+    @property
+    def session_id(self) -> str: ...
+
+    @property
+    def limits(self) -> SessionLimits: ...
+
+    def tools(self) -> Mapping[str, ToolSpec]:
+        """External name → tool, for all that this session may use now."""
+
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> JsonValue:
+        """One tool call through the whole pipeline; raises BrokerError."""
+
+    async def stdout(self, chunk: str) -> None:
+        """Pass on what the code printed; raises ResultTooLargeError over the limit."""
+
+
+class RuntimeSession(Protocol):
+    """The code state of one session, from its first run to its end."""
+
+    async def run(self, code: str) -> JsonValue:
+        """Run code after what ran before; the value of its last expression, as JSON.
+
+        Raises RunError for what the code did wrong, DeadlineExceededError when it used
+        more processor time than a run may, RuntimeBusyError when no worker is free.
+        Cancelling it stops the code and every tool call that it waits for.
+        """
+
+    async def dump(self) -> bytes | None:
+        """The state for another process to take up; None when this can't be done."""
+
+
+class Runtime(Protocol):
+    """Runs code that agents write, shut off from everything but its RuntimeHost."""
+
+    language: str
+
+    def session(
+        self, host: RuntimeHost, state: bytes | None = None
+    ) -> AbstractAsyncContextManager[RuntimeSession]:
+        """Open the code state of one session, anew or from a dump."""
+
+
+class EventSink(Protocol):
+    """Sees every call, refused ones too, and every session. Can't change any."""
+
+    async def observe(self, observation: Observation) -> None:
+        """Take note. An error is logged and reported; the call's answer stays as it is."""
+
+
+class SecretSource(Protocol):
+    """Knows secrets by name."""
+
+    async def get(self, name: str) -> str | None:
+        """The secret's value as it is now, or None when this source does not know it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a transport was shown: header names are in lower case."""
+
+    headers: Mapping[str, str]
+    peer: str | None = None
+
+
+class Authenticator(Protocol):
+    """Finds out who is calling."""
+
+    async def authenticate(self, credentials: Credentials) -> Principal | None:
+        """The principal, or None when these credentials are not of this kind.
+
+        Raises AccessDeniedError when they are of this kind and wrong.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command of the ``enclave-broker`` program: ``build`` returns a Typer application."""
+
+    name: str
+    help: str
+    build: Callable[[], Any]

@@ -1,0 +1,224 @@
+"""One tree of errors, each with a stable code.
+
+A caller catches the class, a client reads the code, an agent reads the message.
+Messages never hold a traceback or a secret.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+Detail = dict[str, Any]
+
+
+class BrokerError(Exception):
+    """The root of all errors that this software raises on purpose.
+
+    ``code`` is stable, ``message`` is for people, ``details`` are items of the wire
+    protocol (``retry_info``, ``validation_info``…), ``retry_after`` is in seconds.
+    """
+
+    code: ClassVar[str] = "INTERNAL_ERROR"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        details: Sequence[Detail] = (),
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after = retry_after
+        self.details: tuple[Detail, ...] = tuple(details)
+        if retry_after is not None:
+            retry = {"type": "retry_info", "retryDelayMs": max(0, math.ceil(retry_after * 1000))}
+            self.details += (retry,)
+
+    def to_wire(self) -> dict[str, Any]:
+        """The error as JSON: ``{code, message, details?}``."""
+        wire: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.details:
+            wire["details"] = [dict(item) for item in self.details]
+        return wire
+
+
+# One call
+
+
+class CallError(BrokerError):
+    """One tool call failed; the session and the broker go on."""
+
+
+class UnknownToolError(CallError):
+    """No tool of this name is in the caller's reach."""
+
+    code = "UNKNOWN_TOOL"
+
+
+class ArgumentsError(CallError):
+    """The arguments do not fit the tool's schema; ``fields`` says which and why."""
+
+    code = "VALIDATION_ERROR"
+
+    def __init__(self, message: str, *, fields: Sequence[tuple[str, str]] = ()) -> None:
+        self.fields = tuple(fields)
+        super().__init__(
+            message,
+            details=[
+                {"type": "validation_info", "field": field, "reason": reason}
+                for field, reason in self.fields
+            ],
+        )
+
+
+class AccessDeniedError(CallError):
+    """The policy does not let this caller use this tool."""
+
+    code = "ACCESS_DENIED"
+
+
+class ApprovalRequiredError(CallError):
+    """The policy wants somebody's approval and nobody is there to give it."""
+
+    code = "APPROVAL_REQUIRED"
+
+
+class RateLimitedError(CallError):
+    """A window is full; ``retry_after`` says when it has room again."""
+
+    code = "RATE_LIMITED"
+    retryable = True
+
+    def __init__(
+        self, message: str, *, scope: str, limit: int, retry_after: float, used: int | None = None
+    ) -> None:
+        self.scope = scope
+        self.limit = limit
+        quota = {"type": "quota_info", "limit": limit, "used": limit if used is None else used}
+        super().__init__(message, details=[quota], retry_after=retry_after)
+
+
+class ToolTimeoutError(CallError):
+    """The tool did not answer within its own time."""
+
+    code = "TOOL_TIMEOUT"
+    retryable = True
+
+
+class DeadlineExceededError(CallError):
+    """The time of the call or of the run is over, whatever the tool's own time was."""
+
+    code = "DEADLINE_EXCEEDED"
+
+
+class MaxToolCallsError(CallError):
+    """The session has made all the attempts that it may make."""
+
+    code = "MAX_TOOL_CALLS"
+
+
+class ResultTooLargeError(CallError):
+    """A result or an output is larger than the session allows."""
+
+    code = "RESULT_TOO_LARGE"
+
+
+class SecretError(CallError):
+    """A secret that a tool or the configuration names can't be had."""
+
+    code = "SECRET_ERROR"
+
+
+class ToolError(CallError):
+    """The tool itself failed; the message is the tool's own."""
+
+    code = "TOOL_ERROR"
+
+
+# Sessions
+
+
+class SessionError(BrokerError):
+    """Something about a session, not about one call."""
+
+
+class SessionNotFoundError(SessionError):
+    """No such session, or it belongs to somebody else: both look the same."""
+
+    code = "SESSION_NOT_FOUND"
+
+
+class SessionExistsError(SessionError):
+    """The session id that was asked for is taken."""
+
+    code = "SESSION_EXISTS"
+
+
+class SessionEndedError(SessionError):
+    """The session has completed and takes nothing more."""
+
+    code = "SESSION_ENDED"
+
+
+class SessionCancelledError(SessionError):
+    """The session was cancelled."""
+
+    code = "SESSION_CANCELLED"
+
+
+class SessionExpiredError(SessionError):
+    """The session's lifetime or its idle time is over."""
+
+    code = "SESSION_EXPIRED"
+
+
+class SessionLostError(SessionError):
+    """The process that ran the session died."""
+
+    code = "SESSION_LOST"
+
+
+class TooManySessionsError(SessionError):
+    """All places for open sessions are taken; ``retry_after`` says when to try again."""
+
+    code = "TOO_MANY_SESSIONS"
+    retryable = True
+
+
+# Code that agents write
+
+
+class RunError(BrokerError):
+    """The agent's code failed, or broke a limit of its sandbox."""
+
+    code = "RUNTIME_ERROR"
+
+
+class RuntimeBusyError(BrokerError):
+    """Every worker of the sandbox is taken; ``retry_after`` says when to try again."""
+
+    code = "RUNTIME_BUSY"
+    retryable = True
+
+
+# Setting up
+
+
+class PluginError(BrokerError):
+    """A plugin did not load or did not keep its contract; the message names it."""
+
+    code = "PLUGIN_ERROR"
+
+
+class ConfigError(BrokerError):
+    """The configuration is wrong; ``problems`` holds every mistake with its place."""
+
+    code = "CONFIG_ERROR"
+
+    def __init__(self, message: str, *, problems: Sequence[str] = ()) -> None:
+        self.problems = tuple(problems) or (message,)
+        super().__init__(message)

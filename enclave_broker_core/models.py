@@ -1,0 +1,207 @@
+"""What the parts of a broker say to each other: small, immutable values."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+from annotated_types import Ge, Gt
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+
+TOOL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}")
+SESSION_ID = re.compile(r"s_[A-Za-z0-9_-]{1,64}")
+
+Seconds = Annotated[float, Gt(0)]
+Count = Annotated[int, Ge(1)]
+
+
+class Frozen(BaseModel):
+    """The base of the models here: immutable, and a key that is not known is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Principal(Frozen):
+    """Who makes a call. ``attributes`` are what access rules may ask for."""
+
+    id: str = Field(min_length=1, max_length=256)
+    tenant: str | None = None
+    roles: frozenset[str] = frozenset()
+    attributes: Mapping[str, JsonValue] = Field(default_factory=dict)
+    authenticated: bool = True
+
+    @classmethod
+    def anonymous(cls) -> Self:
+        """Somebody who has not shown who they are."""
+        return cls(id="anonymous", authenticated=False)
+
+
+class Verdict(enum.Enum):
+    """What a policy says: never a truth value, so that a forgotten await can't allow."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+    ASK = "ask"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict, the rule that made it, and why. Operators see the rule, agents don't."""
+
+    verdict: Verdict
+    rule: str
+    reason: str = ""
+
+    @property
+    def allowed(self) -> bool:
+        return self.verdict is Verdict.ALLOW
+
+    def __bool__(self) -> bool:
+        return self.verdict is Verdict.ALLOW
+
+
+class Rate(Frozen):
+    """At most ``max_calls`` in any ``window`` seconds."""
+
+    max_calls: Count
+    window: Seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One sliding window of one key: ``max_calls`` in any ``seconds``.
+
+    ``scope`` is what people are told: "global", "session", "principal", "tenant" or
+    "tool users:*".
+    """
+
+    key: str
+    scope: str
+    max_calls: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A limiter's answer. When refused: by which window, and the seconds until it has room."""
+
+    refused_by: Window | None = None
+    retry_after: float = 0.0
+
+    @property
+    def allowed(self) -> bool:
+        return self.refused_by is None
+
+    def __bool__(self) -> bool:
+        return self.refused_by is None
+
+
+class ToolSpec(Frozen):
+    """What is known of a tool: its name, its schemas and how it may be used.
+
+    ``timeout`` is in seconds. ``secrets`` are names, never values. ``source`` is the
+    provider that it comes from.
+    """
+
+    name: str
+    description: str = ""
+    input_schema: dict[str, Any] = Field(
+        default_factory=lambda: {"type": "object", "properties": {}, "additionalProperties": False}
+    )
+    output_schema: dict[str, Any] | None = None
+    tags: frozenset[str] = frozenset()
+    deprecated: bool = False
+    read_only: bool = False
+    idempotent: bool = False
+    timeout: Seconds | None = None
+    rate_limit: Rate | None = None
+    requires_auth: bool = False
+    secrets: tuple[str, ...] = ()
+    source: str = "python"
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, name: str) -> str:
+        if not TOOL_NAME.fullmatch(name):
+            raise ValueError(
+                f"{name!r} is not a tool name: letters, digits and _.:/- are, up to 128 of them"
+            )
+        return name
+
+
+class SessionLimits(Frozen):
+    """What one session may use. Times are in seconds, sizes in bytes of JSON or UTF-8.
+
+    ``timeout`` is the session's whole life, ``idle_timeout`` the time without a call, a
+    run or a message, ``run_timeout`` one run of code, ``call_timeout`` one tool call.
+    ``max_tool_calls`` counts attempts, refused ones too.
+    """
+
+    timeout: Seconds = 3600.0
+    idle_timeout: Seconds | None = None
+    run_timeout: Seconds | None = 300.0
+    call_timeout: Seconds | None = None
+    max_tool_calls: Count | None = None
+    max_output_bytes: Count = 1024 * 1024
+    max_argument_bytes: Count = 1024 * 1024
+    max_result_bytes: Count = 4 * 1024 * 1024
+    max_code_bytes: Count = 256 * 1024
+    max_memory_bytes: Count = 64 * 1024 * 1024
+    cancel_on_first_error: bool = False
+
+
+class SessionState(enum.Enum):
+    """starting → running ⇄ waiting_for_tool → completed | cancelled | failed."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    WAITING_FOR_TOOL = "waiting_for_tool"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+    @property
+    def ended(self) -> bool:
+        return self in _ENDED
+
+
+_ENDED = frozenset({SessionState.COMPLETED, SessionState.CANCELLED, SessionState.FAILED})
+
+
+class SessionRecord(Frozen):
+    """A session as a store keeps it. Times are seconds since the epoch."""
+
+    id: str
+    state: SessionState
+    created_at: float
+    expires_at: float
+    ended_at: float | None = None
+    principal: Principal | None = None
+    allowed_tools: tuple[str, ...] | None = None
+    limits: SessionLimits = SessionLimits()
+    metadata: Mapping[str, JsonValue] = Field(default_factory=dict)
+    runtime: str | None = None
+    tool_calls: int = 0
+
+    @field_validator("id")
+    @classmethod
+    def _id(cls, value: str) -> str:
+        if not SESSION_ID.fullmatch(value):
+            raise ValueError("a session id is 's_' and 1 to 64 of letters, digits, '_' and '-'")
+        return value
+
+    @property
+    def principal_id(self) -> str | None:
+        return None if self.principal is None else self.principal.id
+
+
+@dataclass(frozen=True, slots=True)
+class RunStats:
+    """What a run or a session used. ``duration`` is in seconds."""
+
+    duration: float
+    tool_calls: int
+    stdout_bytes: int
