@@ -1,0 +1,149 @@
+"""One run of code, from taking a worker to giving it back."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+from pydantic_monty import AsyncMontySession, ExternalModule, MontyError, ResourceLimits
+
+from enclave_broker_core.contracts import RuntimeHost
+from enclave_broker_core.errors import BrokerError
+
+from . import prelude
+from .catalog import Catalog
+from .failures import explain, heap_is_sound
+from .feeding import Feeding
+from .host_calls import HostCall, HostCalls
+from .output import Output
+from .parking import Driver, ParkedRun
+from .saved_state import SavedState
+from .workers import Workers
+
+
+class Run:
+    """Runs code once. ``state`` is at first the state to run in, then the one to keep."""
+
+    def __init__(
+        self,
+        host: RuntimeHost,
+        workers: Workers,
+        catalog: Catalog,
+        limits: ResourceLimits,
+        state: SavedState,
+        *,
+        park_after: float | None,
+        type_check: bool,
+    ) -> None:
+        self.state = state
+        self._workers = workers
+        self._catalog = catalog
+        self._limits = limits
+        self._park_after = park_after
+        self._type_check = type_check
+        self._has_prelude = state.has_prelude
+        self._scope = anyio.CancelScope()
+        self._failure: Exception | None = None
+        self._output = Output(host, self._stop)
+        self._calls = HostCalls(host, self._output, self._stop)
+
+    async def __call__(self, code: str) -> Any:
+        """The value of the last expression as the sandbox gives it; raises BrokerError.
+
+        When this returns or raises, also by cancellation, the worker is given back and no
+        host call is left.
+        """
+        value: Any = None
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(self._output.pump)
+                    try:
+                        value = await self._run(code, group)
+                    except Exception as error:
+                        # Kept and raised below: a task group would wrap it.
+                        self._stop(error)
+                    group.cancel_scope.cancel()
+        finally:
+            await self._calls.close()
+        if self._failure is not None:
+            raise self._failure
+        return value
+
+    def _stop(self, error: Exception) -> None:
+        """End the run with ``error``; the first one counts."""
+        if self._failure is None:
+            self._failure = error
+        self._scope.cancel()
+
+    async def _run(self, code: str, group: TaskGroup) -> Any:
+        async with self._checkout() as session:
+            try:
+                await self._prepare(session, code)
+                feeding = Feeding(session, self._calls, self._output, self._park_after)
+                value, parked = await feeding.run(code, group)
+                if parked is None:
+                    await self._keep(session)
+                    return value
+            except MontyError as error:
+                raise await self._failed(session, error) from None
+        return await self._go_on(parked, group)
+
+    async def _prepare(self, session: AsyncMontySession, code: str) -> None:
+        if self.state.heap:
+            await session.load_session(self.state.heap)
+        if not self._has_prelude and prelude.needed_by(code):
+            await session.feed_run(prelude.SOURCE, skip_type_check=True)
+            self._has_prelude = True
+
+    async def _go_on(self, parked: ParkedRun, group: TaskGroup) -> Any:
+        """Finish a parked run, on a new worker each time that it has waited long."""
+
+        def spawn(call: HostCall) -> None:
+            group.start_soon(self._calls.perform_quietly, call)
+
+        functions = self._catalog.current().functions
+        driver = Driver(self._calls, functions, spawn, self._park_after)
+        while True:
+            while not parked.can_go_on():
+                await self._calls.change()
+            # The run has begun and others may depend on it: now it waits as long as it must.
+            async with self._checkout(patient=True) as session:
+                try:
+                    snapshot = await session.load_snapshot(
+                        parked.snapshot,
+                        external_lookup=self._calls.lookup(),
+                        print_callback=self._output.printed,
+                        os=self._calls.os,
+                    )
+                    end = await driver.drive(parked, session, snapshot)
+                    if end is not None:
+                        await self._keep(session)
+                        return end.output
+                except MontyError as error:
+                    raise await self._failed(session, error) from None
+
+    def _checkout(self, *, patient: bool = False) -> AbstractAsyncContextManager[AsyncMontySession]:
+        return self._workers.checkout(
+            limits=self._limits,
+            modules={"tools": self._tools},
+            stubs=prelude.STUBS if self._type_check else None,
+            patient=patient,
+        )
+
+    async def _tools(self) -> ExternalModule:
+        module = self._catalog.current()
+        return self._calls.module(module.functions, module.stubs)
+
+    async def _failed(self, session: AsyncMontySession, error: MontyError) -> BrokerError:
+        if heap_is_sound(error, self._limits):
+            await self._keep(session)
+        else:
+            await self._output.flush()
+        return explain(error, self._limits)
+
+    async def _keep(self, session: AsyncMontySession) -> None:
+        await self._output.flush()
+        self.state = SavedState(await session.dump(), self._has_prelude)

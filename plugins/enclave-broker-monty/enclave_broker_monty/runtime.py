@@ -1,0 +1,38 @@
+"""The runtime: a pool of sandbox processes and the sessions that take turns on it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from enclave_broker_core.contracts import OpenContext, RuntimeHost
+
+from .config import MontyConfig
+from .saved_state import SavedState
+from .session import MontySession
+from .workers import Workers
+
+
+class MontyRuntime:
+    """A Runtime for Python. Any number of sessions can be open; workers are for runs."""
+
+    language = "python"
+
+    def __init__(self, workers: Workers, config: MontyConfig) -> None:
+        self._workers = workers
+        self._config = config
+
+    @asynccontextmanager
+    async def session(
+        self, host: RuntimeHost, state: bytes | None = None
+    ) -> AsyncIterator[MontySession]:
+        """Open the code state of one session; RunError for a ``state`` that is none."""
+        saved = SavedState() if state is None else SavedState.from_bytes(state)
+        yield MontySession(host, self._workers, self._config, saved)
+
+
+@asynccontextmanager
+async def open_monty(config: MontyConfig, context: OpenContext) -> AsyncIterator[MontyRuntime]:
+    """Open the runtime for the life of a broker. On asyncio only, as pydantic-monty is."""
+    async with Workers.open(config) as workers:
+        yield MontyRuntime(workers, config)
