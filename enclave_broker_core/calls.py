@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import JsonValue
 from pydantic_core import from_json, to_json
@@ -14,8 +14,7 @@ from .models import Principal, RunStats
 Outcome = Literal["ok", "error", "refused", "cancelled"]
 
 
-@dataclass(frozen=True, slots=True)
-class CallRecord:
+class CallRecord(NamedTuple):
     """One finished call in a session's history. Times are seconds since the epoch.
 
     ``arguments_json`` is what the caller sent, as JSON text. ``rule`` is what decided on
@@ -67,9 +66,11 @@ class ToolCall:
     """One call on its way to a tool, as middleware and policies see it. Immutable.
 
     ``frame`` is the broker's own record of the call, shared by all its replacements.
+    ``target`` is the tool, once access to it has been granted to this very object: a
+    replacement has none, so it has to ask again.
     """
 
-    __slots__ = ("_arguments_json", "_frame", "_id", "_name", "_principal")
+    __slots__ = ("_arguments_json", "_frame", "_id", "_name", "_principal", "target")
 
     def __init__(
         self, id: str, name: str, arguments_json: bytes, principal: Principal | None, frame: Any
@@ -79,6 +80,7 @@ class ToolCall:
         self._arguments_json = arguments_json
         self._principal = principal
         self._frame = frame
+        self.target: Any = None
 
     @property
     def id(self) -> str:
@@ -91,6 +93,10 @@ class ToolCall:
     @property
     def principal(self) -> Principal | None:
         return self._principal
+
+    @property
+    def frame(self) -> Any:
+        return self._frame
 
     @property
     def session_id(self) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, JsonValue
 
@@ -111,8 +112,10 @@ class SessionStore(Protocol):
     ) -> None:
         """Add events to the log and, with them, one finished call to the history.
 
-        All or nothing. Raises SessionNotFoundError; SessionEndedError when the log has
-        its final event; ValueError when ``seq`` does not continue the log.
+        All or nothing. Called in the order of ``seq``, possibly while an earlier append of
+        the session is still being written: it takes its place before it first waits.
+        Raises SessionNotFoundError; SessionEndedError when the log has its final event;
+        ValueError when ``seq`` does not continue the log.
         """
 
     async def end(self, session_id: str, final: Event, state: SessionState, at: float) -> bool:
@@ -154,8 +157,7 @@ class Limiter(Protocol):
         """Raise an error that says why when the limiter's backend can't be reached."""
 
 
-@dataclass(frozen=True, slots=True)
-class AccessRequest:
+class AccessRequest(NamedTuple):
     """What a policy is asked: may this caller use this tool?
 
     ``arguments`` is None unless the policy judges arguments: then they are the validated
@@ -165,7 +167,7 @@ class AccessRequest:
     tool: str
     principal: Principal | None
     session_id: str | None = None
-    metadata: Mapping[str, JsonValue] = field(default_factory=dict)
+    metadata: Mapping[str, JsonValue] = MappingProxyType({})
     arguments: Mapping[str, JsonValue] | None = None
 
 

@@ -189,6 +189,12 @@ class TooManySessionsError(SessionError):
     retryable = True
 
 
+class MailboxFullError(SessionError):
+    """Too many outgoing messages wait and nobody reads them."""
+
+    code = "MAILBOX_FULL"
+
+
 # Code that agents write
 
 

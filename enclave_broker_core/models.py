@@ -11,6 +11,8 @@ from typing import Annotated, Any, Self
 from annotated_types import Ge, Gt
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
+from .patterns import is_exact
+
 TOOL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}")
 SESSION_ID = re.compile(r"s_[A-Za-z0-9_-]{1,64}")
 
@@ -102,8 +104,9 @@ class Admission:
 class ToolSpec(Frozen):
     """What is known of a tool: its name, its schemas and how it may be used.
 
-    ``timeout`` is in seconds. ``secrets`` are names, never values. ``source`` is the
-    provider that it comes from.
+    ``name`` is a pattern where one handler takes the calls of many names. ``timeout`` is
+    in seconds. ``secrets`` are names, never values. ``source`` is the provider that it
+    comes from.
     """
 
     name: str
@@ -125,7 +128,7 @@ class ToolSpec(Frozen):
     @field_validator("name")
     @classmethod
     def _name(cls, name: str) -> str:
-        if not TOOL_NAME.fullmatch(name):
+        if not TOOL_NAME.fullmatch(name) and is_exact(name):
             raise ValueError(
                 f"{name!r} is not a tool name: letters, digits and _.:/- are, up to 128 of them"
             )

@@ -1,0 +1,160 @@
+"""AccessController: ordered allow, deny and ask rules over tool names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from pydantic import JsonValue, TypeAdapter, ValidationError, field_validator
+
+from .contracts import AccessRequest
+from .errors import ConfigError
+from .models import Decision, Frozen, Principal, Verdict
+from .pattern_index import PatternIndex
+from .patterns import Pattern
+
+Default = Literal["allow", "deny", "ask"]
+
+
+class Rule(Frozen):
+    """One rule: what it says of the tools that match its pattern.
+
+    ``allow`` is true, false or ``"ask"``. ``unless`` turns an allow and a deny round when
+    everything in it holds for the caller: ``role`` when it is among the caller's roles,
+    ``tenant`` and ``id`` when they are the caller's, any other key when the caller has an
+    attribute of that name and value. What an ask is turned into is an allow.
+    """
+
+    pattern: str
+    allow: bool | Literal["ask"]
+    unless: Mapping[str, JsonValue] | None = None
+
+    @field_validator("pattern")
+    @classmethod
+    def _pattern(cls, text: str) -> str:
+        try:
+            Pattern(text)
+        except ConfigError as problem:
+            raise ValueError(problem.message) from None
+        return text
+
+    @field_validator("unless")
+    @classmethod
+    def _unless(cls, unless: Mapping[str, JsonValue] | None) -> Mapping[str, JsonValue] | None:
+        if unless is not None and not unless:
+            raise ValueError("is empty: it would always hold; leave it out or say what must hold")
+        return unless
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A decision, and every rule that matches the name, the deciding one first."""
+
+    decision: Decision
+    matching: tuple[str, ...]
+
+
+_RULES = TypeAdapter(tuple[Rule, ...])
+
+
+class AccessController:
+    """Decides by the first rule whose pattern matches; by ``default`` when none does.
+
+    ``rules`` are Rule objects or dicts of their fields. ``check`` and ``explain`` only
+    compute and need no event loop; ``decide`` is the same for a broker. ConfigError names
+    every rule that is wrong.
+    """
+
+    judges_arguments: ClassVar[bool] = False
+
+    def __init__(
+        self, rules: Sequence[Rule | Mapping[str, Any]] = (), *, default: Default = "deny"
+    ) -> None:
+        try:
+            self._rules = _RULES.validate_python(tuple(rules))
+        except ValidationError as problem:
+            problems = [
+                f"rules{''.join(f'[{p}]' if isinstance(p, int) else f'.{p}' for p in item['loc'])}:"
+                f" {item['msg']}"
+                for item in problem.errors(include_url=False, include_input=False)
+            ]
+            raise ConfigError("access " + "; ".join(problems), problems=problems) from None
+        if default not in ("allow", "deny", "ask"):
+            raise ConfigError(f"access default is {default!r}; it can be allow, deny or ask")
+        self._index = PatternIndex([Pattern(rule.pattern) for rule in self._rules])
+        self._judges = [_Judge(position, rule) for position, rule in enumerate(self._rules)]
+        self._default = Decision(Verdict(default), "default", "no rule matches")
+
+    def check(self, name: str, caller: Principal | Mapping[str, Any] | None = None) -> Decision:
+        """The decision for a caller, given as a Principal or as a dict of what it has."""
+        return self._decide(name, _principal(caller))
+
+    def explain(
+        self, name: str, caller: Principal | Mapping[str, Any] | None = None
+    ) -> Explanation:
+        """The decision and all the rules that match the name, in their order."""
+        matching = tuple(self._judges[position].rule for position in self._index.all(name))
+        return Explanation(self._decide(name, _principal(caller)), matching)
+
+    async def decide(self, request: AccessRequest) -> Decision:
+        return self._decide(request.tool, request.principal)
+
+    def _decide(self, name: str, principal: Principal | None) -> Decision:
+        position = self._index.first(name)
+        if position < 0:
+            return self._default
+        return self._judges[position].decide(principal)
+
+
+class _Judge:
+    """A rule with the decisions that it can come to made ahead."""
+
+    __slots__ = ("_otherwise", "_plain", "_unless", "rule")
+
+    def __init__(self, position: int, rule: Rule) -> None:
+        self.rule = f"rules[{position}] {rule.pattern}"
+        verdict = {True: Verdict.ALLOW, False: Verdict.DENY, "ask": Verdict.ASK}[rule.allow]
+        turned = Verdict.DENY if verdict is Verdict.ALLOW else Verdict.ALLOW
+        self._plain = Decision(verdict, self.rule)
+        self._otherwise = Decision(turned, self.rule, "its 'unless' holds")
+        self._unless = None if rule.unless is None else dict(rule.unless)
+
+    def decide(self, principal: Principal | None) -> Decision:
+        if self._unless is not None and _holds(self._unless, principal):
+            return self._otherwise
+        return self._plain
+
+
+def _holds(conditions: Mapping[str, JsonValue], principal: Principal | None) -> bool:
+    if principal is None:
+        return False
+    return all(_condition(key, value, principal) for key, value in conditions.items())
+
+
+def _condition(key: str, value: JsonValue, principal: Principal) -> bool:
+    if key == "role":
+        return isinstance(value, str) and value in principal.roles
+    if key == "tenant":
+        return principal.tenant is not None and principal.tenant == value
+    if key == "id":
+        return principal.id == value
+    missing = object()
+    found = principal.attributes.get(key, missing)
+    # True == 1 in Python; a policy must not take one for the other.
+    return found is not missing and type(found) is type(value) and found == value
+
+
+def _principal(caller: Principal | Mapping[str, Any] | None) -> Principal | None:
+    if caller is None or isinstance(caller, Principal):
+        return caller
+    known = dict(caller)
+    roles = set(known.pop("roles", ()))
+    if "role" in known:
+        roles.add(known.pop("role"))
+    return Principal(
+        id=str(known.pop("id", "caller")),
+        tenant=known.pop("tenant", None),
+        roles=frozenset(roles),
+        attributes=known,
+    )

@@ -1,0 +1,124 @@
+"""The access stage: asks the policies, above the middleware and again below it."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .calls import ToolCall
+from .contracts import AccessPolicy, AccessRequest, CallNext
+from .errors import AccessDeniedError, ApprovalRequiredError, BrokerError, UnknownToolError
+from .frame import CallFrame, CallSession
+from .models import Decision, Principal, ToolSpec, Verdict
+from .registry import Catalog
+
+_log = logging.getLogger(__name__)
+
+_NOT_AUTHENTICATED = Decision(Verdict.DENY, "requires_auth", "the caller is not authenticated")
+_NOT_IN_SESSION = Decision(Verdict.DENY, "allowed_tools", "not among the session's tools")
+_IN_SESSION = Decision(Verdict.ALLOW, "allowed_tools")
+_NO_POLICY = Decision(Verdict.ALLOW, "no policy")
+
+
+class Access:
+    """Asks whether a caller may use a tool; every policy has to allow it."""
+
+    def __init__(self, policies: Sequence[AccessPolicy]) -> None:
+        self._policies = tuple(policy for policy in policies if not policy.judges_arguments)
+
+    def first(self, call_next: CallNext) -> CallNext:
+        """The stage above the middleware."""
+
+        async def run(call: ToolCall) -> Any:
+            await self._require(call)
+            return await call_next(call)
+
+        return run
+
+    def again(self, call_next: CallNext) -> CallNext:
+        """The stage below the middleware: looks only at a call that was changed."""
+
+        async def run(call: ToolCall) -> Any:
+            if call.target is None:
+                await self._require(call)
+            return await call_next(call)
+
+        return run
+
+    async def _require(self, call: ToolCall) -> None:
+        frame: CallFrame = call.frame
+        tool = frame.catalog.find(call.name)
+        if tool is None:
+            raise UnknownToolError(await self._unknown(call))
+        decision = await self.decide(frame.session, call.name, tool.spec, call.principal)
+        frame.decision = decision
+        if decision.verdict is not Verdict.ALLOW:
+            raise refusal(call.name, decision)
+        call.target = tool
+
+    async def decide(
+        self, session: CallSession, name: str, spec: ToolSpec, principal: Principal | None
+    ) -> Decision:
+        """The decision on caller and tool, without their arguments."""
+        decision = _NO_POLICY
+        if session.allowed is not None:
+            if session.allowed.first(name) < 0:
+                return _NOT_IN_SESSION
+            decision = _IN_SESSION
+        if spec.requires_auth and principal is not None and not principal.authenticated:
+            return _NOT_AUTHENTICATED
+        if self._policies:
+            request = AccessRequest(name, principal, session.id, session.metadata)
+            for policy in self._policies:
+                decision = await ask(policy, request)
+                if decision.verdict is not Verdict.ALLOW:
+                    return decision
+        return decision
+
+    async def visible(self, session: CallSession, catalog: Catalog) -> Mapping[str, ToolSpec]:
+        """The tools that the session's principal may use, by external name."""
+        return {
+            catalog.external_of[name]: tool.spec
+            for name, tool in catalog.tools.items()
+            if (await self.decide(session, name, tool.spec, session.principal)).allowed
+        }
+
+    async def _unknown(self, call: ToolCall) -> str:
+        """What to say of a name that no tool has: near names, of the caller's own tools only."""
+        frame: CallFrame = call.frame
+        tools = frame.catalog.tools
+        own = []
+        for name in difflib.get_close_matches(call.name, tools, n=10, cutoff=0.6):
+            decision = await self.decide(frame.session, name, tools[name].spec, call.principal)
+            if decision.allowed:
+                own.append(repr(name))
+        hint = f"; did you mean {' or '.join(own[:3])}?" if own else ""
+        return f"there is no tool named {call.name!r}{hint}"
+
+
+async def ask(policy: AccessPolicy, request: AccessRequest) -> Decision:
+    """The policy's decision. What it raises, or answers that is no Decision, refuses."""
+    try:
+        decision = await policy.decide(request)
+    except BrokerError:
+        raise
+    except Exception as problem:
+        _log.exception("the access policy %s failed, so the call is refused", _name(policy))
+        return Decision(Verdict.DENY, _name(policy), f"it failed: {problem}")
+    if type(decision) is not Decision:
+        _log.error("the access policy %s answered %r: refused", _name(policy), decision)
+        return Decision(Verdict.DENY, _name(policy), "its answer is not a Decision")
+    return decision
+
+
+def refusal(name: str, decision: Decision) -> BrokerError:
+    """A decision that does not allow, as the caller sees it: without its rule."""
+    if decision.verdict is Verdict.ASK:
+        return ApprovalRequiredError(f"{name} needs an approval, and nobody is here to give it")
+    return AccessDeniedError(f"you may not use {name}")
+
+
+def _name(policy: AccessPolicy) -> str:
+    return type(policy).__name__

@@ -1,0 +1,129 @@
+"""Opens the parts of a broker and composes them, once, into the chain that calls run through."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from .abandonment import Abandoned
+from .access_stage import Access
+from .contracts import (
+    AccessPolicy,
+    CallNext,
+    EventSink,
+    Limiter,
+    Middleware,
+    Runtime,
+    SecretSource,
+    ToolProvider,
+)
+from .errors import ConfigError
+from .failures import Failures
+from .limits import RateLimiter
+from .parts import as_part, default_part
+from .pipeline import compose, middleware_stage
+from .record import Record
+from .redaction import Redactor
+from .secrets import EnvironmentSecrets, Secrets
+from .sinks import Sinks, open_sinks
+from .stages import Arguments, Invoke, Limits
+
+
+@dataclass
+class Parts:
+    """What a broker is made of, as it was given: parts, or context managers that open them."""
+
+    access: Sequence[Any] = ()
+    rates: RateLimiter = field(default_factory=RateLimiter)
+    middleware: Sequence[Any] = ()
+    providers: Mapping[str, Any] = field(default_factory=dict)
+    runtimes: Mapping[str, Any] = field(default_factory=dict)
+    audits: Sequence[Any] = ()
+    sinks: Sequence[Any] = ()
+    secrets: Sequence[Any] | None = None
+    cancel_grace: float = 2.0
+
+
+@dataclass
+class Composition:
+    """The opened parts, and the chain made of them."""
+
+    chain: CallNext
+    access: Access
+    record: Record
+    sinks: Sinks
+    runtimes: Mapping[str, Runtime]
+    providers: Mapping[str, ToolProvider]
+
+
+async def open_parts(
+    parts: Parts, stack: AsyncExitStack, redactor: Redactor, abandoned: Abandoned
+) -> Composition:
+    """Enter every part on ``stack`` and compose them. ConfigError for what is no such part."""
+
+    async def enter(given: Any) -> Any:
+        return await stack.enter_async_context(as_part(given))
+
+    sources: list[SecretSource] = [EnvironmentSecrets()]
+    if parts.secrets is not None:
+        sources = [await enter(given) for given in parts.secrets]
+    audits: list[EventSink] = [await enter(given) for given in parts.audits]
+    watchers: list[EventSink] = [await enter(given) for given in parts.sinks]
+    sinks = await stack.enter_async_context(open_sinks(audits, watchers))
+    policies: list[AccessPolicy] = [_policy(await enter(given)) for given in parts.access]
+    backend = parts.rates.backend
+    if backend is None:
+        backend = default_part("limiter", "memory", {}, "rate_limit.backend")
+    limiter: Limiter = await enter(backend)
+    _require_async(limiter, "acquire", "limiter")
+    middleware: list[Middleware] = [_middleware(await enter(given)) for given in parts.middleware]
+    providers = {name: await enter(given) for name, given in parts.providers.items()}
+    runtimes = {name: await enter(given) for name, given in parts.runtimes.items()}
+
+    failures = Failures(redactor)
+    access = Access(policies)
+    record = Record(redactor, failures, sinks.observe if sinks.active else None)
+    judging = [policy for policy in policies if policy.judges_arguments]
+    invoke = Invoke(Secrets(sources, redactor), failures, abandoned, parts.cancel_grace)
+    chain = compose(
+        [
+            record.stage,
+            access.first,
+            *(middleware_stage(one) for one in middleware),
+            access.again,
+            Limits(parts.rates, limiter).stage,
+        ],
+        Arguments(judging, failures).stage(invoke),
+    )
+    return Composition(chain, access, record, sinks, runtimes, providers)
+
+
+def _policy(given: Any) -> AccessPolicy:
+    _require_async(given, "decide", "access policy")
+    if not isinstance(getattr(given, "judges_arguments", None), bool):
+        raise ConfigError(
+            f"the access policy {type(given).__name__} must say, by judges_arguments = True"
+            " or False, whether it judges arguments"
+        )
+    policy: AccessPolicy = given
+    return policy
+
+
+def _middleware(given: Any) -> Middleware:
+    call = given if inspect.isroutine(given) else getattr(given, "__call__", None)  # noqa: B004
+    if not inspect.iscoroutinefunction(inspect.unwrap(call) if call else None):
+        raise ConfigError(
+            f"the middleware {getattr(given, '__name__', type(given).__name__)} must be"
+            " 'async def (call, call_next)'"
+        )
+    middleware: Middleware = given
+    return middleware
+
+
+def _require_async(part: Any, method: str, kind: str) -> None:
+    """A method that only looks async would let everybody in: it is refused at the start."""
+    if not inspect.iscoroutinefunction(getattr(part, method, None)):
+        raise ConfigError(f"the {kind} {type(part).__name__} needs an 'async def {method}'")

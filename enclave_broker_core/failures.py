@@ -1,0 +1,27 @@
+"""What a handler or a middleware raised, for the agent and for the log."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+
+from .errors import ToolError
+from .redaction import Redactor
+
+_log = logging.getLogger(__name__)
+
+LONGEST_MESSAGE = 2000
+
+
+class Failures:
+    """Turns any exception into a ToolError; its traceback goes to the log, without secrets."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+
+    def of(self, name: str, problem: BaseException) -> ToolError:
+        """The error that the agent sees: the exception's message, no traceback."""
+        trace = "".join(traceback.format_exception(problem))
+        _log.error("%s failed\n%s", name, self._redactor.text(trace).rstrip())
+        said = str(problem) or type(problem).__name__
+        return ToolError(self._redactor.text(said[:LONGEST_MESSAGE]))

@@ -1,0 +1,138 @@
+"""The broker's own record of one call under way; to the handler it is the ToolContext."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import anyio
+from pydantic import JsonValue
+
+from . import events
+from .calls import CallRecord
+from .errors import BrokerError, SecretError
+from .json_form import json_text
+from .limits import KnownWindows
+from .models import Decision, Principal, SessionLimits
+from .pattern_index import PatternIndex
+from .registry import Catalog
+
+
+class CallSession(Protocol):
+    """What a call needs of the session that it is made in."""
+
+    allowed: PatternIndex | None
+    windows: dict[str, KnownWindows]
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def principal(self) -> Principal | None: ...
+    @property
+    def metadata(self) -> Mapping[str, JsonValue]: ...
+    @property
+    def limits(self) -> SessionLimits: ...
+    @property
+    def ending(self) -> BrokerError | None:
+        """Why the session is being ended; None while it goes on."""
+
+    def begin_call(self, frame: CallFrame) -> None:
+        """Count the attempt, and cancel ``frame.scope`` when the session is ended."""
+
+    async def finish_call(self, frame: CallFrame, failure: BrokerError | None) -> None:
+        """The call has been recorded."""
+
+    async def emit(self, draft: events.Draft, call: CallRecord | None = None) -> None: ...
+    async def call(self, name: str, args: Mapping[str, Any] | None = None) -> Any: ...
+
+
+class CallFrame:
+    """One call's scope, decision and context; shared by all replacements of its ToolCall."""
+
+    __slots__ = (
+        "call_id",
+        "catalog",
+        "deadline",
+        "decision",
+        "partials",
+        "refusal",
+        "scope",
+        "secrets",
+        "session",
+        "started",
+        "tool",
+    )
+
+    def __init__(
+        self,
+        session: CallSession,
+        call_id: str,
+        catalog: Catalog,
+        tool: str,
+        started: float,
+        refusal: BrokerError | None,
+    ) -> None:
+        self.session = session
+        self.call_id = call_id
+        self.catalog = catalog
+        self.tool = tool
+        self.started = started
+        self.refusal = refusal
+        self.scope = anyio.CancelScope()
+        self.decision: Decision | None = None
+        self.deadline: float | None = None
+        self.secrets: Mapping[str, str] | None = None
+        self.partials = 0
+
+    @property
+    def session_id(self) -> str:
+        return self.session.id
+
+    @property
+    def metadata(self) -> Mapping[str, JsonValue]:
+        return self.session.metadata
+
+    def renamed(self, tool: str) -> CallFrame:
+        """The same call's context for another tool, as middleware may choose one."""
+        context = copy.copy(self)
+        context.tool = tool
+        return context
+
+    def secret(self, name: str) -> str:
+        if self.secrets is None or name not in self.secrets:
+            raise SecretError(
+                f"{self.tool} asked for the secret {name!r} and is not declared with it:"
+                f" secrets=[{name!r}]"
+            )
+        return self.secrets[name]
+
+    def remaining(self) -> float | None:
+        return None if self.deadline is None else max(0.0, self.deadline - anyio.current_time())
+
+    async def progress(
+        self,
+        phase: events.Phase,
+        *,
+        bytes_received: int | None = None,
+        total_bytes: int | None = None,
+    ) -> None:
+        elapsed = time.monotonic() - self.started
+        await self.session.emit(
+            events.tool_progress(self.call_id, phase, elapsed, bytes_received, total_bytes)
+        )
+
+    async def partial(self, item: Any) -> None:
+        text = json_text(item, self.session.limits.max_result_bytes)
+        path = [self.call_id, str(self.partials)]
+        self.partials += 1
+        await self.session.emit(events.partial_result(path, text, has_next=True))
+
+    async def log(
+        self, level: events.Level, message: str, data: dict[str, JsonValue] | None = None
+    ) -> None:
+        await self.session.emit(events.log(level, message, data))
+
+    async def call(self, name: str, args: Mapping[str, Any] | None = None) -> Any:
+        return await self.session.call(name, args)

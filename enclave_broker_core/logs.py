@@ -1,0 +1,85 @@
+"""The logging middleware, and structured log lines."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import anyio
+from pydantic_core import to_json
+
+from .calls import ToolCall
+from .contracts import CallNext, Component, Middleware, OpenContext
+from .errors import BrokerError
+from .events import timestamp
+from .models import Frozen
+
+CALLS = "enclave_broker.calls"
+
+
+class LoggingConfig(Frozen):
+    """``level`` is that of calls that went well; those that failed are warnings."""
+
+    level: Literal["debug", "info"] = "info"
+
+
+class LoggingMiddleware:
+    """Logs each call's name, outcome and duration to the logger ``enclave_broker.calls``."""
+
+    def __init__(self, level: int = logging.INFO) -> None:
+        self._level = level
+        self._logger = logging.getLogger(CALLS)
+
+    async def __call__(self, call: ToolCall, call_next: CallNext) -> Any:
+        started = time.perf_counter()
+        outcome, level = "ok", self._level
+        try:
+            return await call_next(call)
+        except BrokerError as error:
+            outcome, level = error.code, logging.WARNING
+            raise
+        except anyio.get_cancelled_exc_class():
+            outcome = "CANCELLED"
+            raise
+        except Exception as error:
+            outcome, level = type(error).__name__, logging.WARNING
+            raise
+        finally:
+            seconds = time.perf_counter() - started
+            self._logger.log(
+                level,
+                "%s %s in %.1f ms",
+                call.name,
+                outcome,
+                seconds * 1000,
+                extra={"tool": call.name, "session": call.session_id, "call": call.id},
+            )
+
+
+@asynccontextmanager
+async def open_logging(config: LoggingConfig, context: OpenContext) -> AsyncIterator[Middleware]:
+    yield LoggingMiddleware(logging.getLevelNamesMapping()[config.level.upper()])
+
+
+LOGGING = Component("logging", open_logging, LoggingConfig)
+
+
+class JsonFormatter(logging.Formatter):
+    """A log record as one line of JSON, with what was passed in ``extra``."""
+
+    _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "at": timestamp(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {key: item for key, item in vars(record).items() if key not in self._STANDARD}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return to_json(line, fallback=str).decode()

@@ -1,0 +1,46 @@
+"""Blots the values of secrets out of texts, wherever they surface."""
+
+from __future__ import annotations
+
+import json
+import re
+
+SHORTEST = 8
+BLOT = "[secret]"
+
+
+class Redactor:
+    """Knows the values that were handed out and replaces them by ``[secret]``.
+
+    Values of fewer than eight characters are left: blotting them out would garble
+    ordinary text. A value is found as it is and as JSON writes it.
+    """
+
+    def __init__(self) -> None:
+        self._forms: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to blot out; asked on the hot path."""
+        return self._pattern is not None
+
+    def add(self, value: str) -> None:
+        """Blot ``value`` out from now on."""
+        if len(value) < SHORTEST:
+            return
+        forms = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+        if forms <= self._forms:
+            return
+        self._forms |= forms
+        longest_first = sorted(self._forms, key=len, reverse=True)
+        self._pattern = re.compile("|".join(re.escape(form) for form in longest_first))
+
+    def text(self, text: str) -> str:
+        return text if self._pattern is None else self._pattern.sub(BLOT, text)
+
+    def json(self, text: bytes) -> bytes:
+        """JSON text with the values blotted out; it stays JSON."""
+        if self._pattern is None:
+            return text
+        return self._pattern.sub(BLOT, text.decode()).encode()

@@ -1,0 +1,165 @@
+"""The catalog of tools: an immutable snapshot, swapped whole when anything changes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from .contracts import Tool
+from .errors import ConfigError
+from .models import ToolSpec
+from .routing import Route, RouteTable
+
+LONGEST_EXTERNAL = 64
+_NOT_EXTERNAL = re.compile(r"[^A-Za-z0-9_-]")
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All tools at one moment. A call keeps the catalog that it began with.
+
+    ``external`` is external name → own name, ``external_of`` the other way round.
+    """
+
+    version: int = 0
+    tools: Mapping[str, Tool] = field(default_factory=dict)
+    routes: RouteTable = field(default_factory=lambda: RouteTable(()))
+    external: Mapping[str, str] = field(default_factory=dict)
+    external_of: Mapping[str, str] = field(default_factory=dict)
+
+    def canonical(self, name: str) -> str:
+        """The tool's own name for either of its names; any other name as it is."""
+        return name if name in self.tools else self.external.get(name, name)
+
+    def find(self, name: str) -> Tool | None:
+        """The tool that a call of this name goes to: an exact name, then a pattern."""
+        return self.tools.get(name) or self.routes.find(name)
+
+    def specs(self) -> list[ToolSpec]:
+        return [tool.spec for tool in self.tools.values()]
+
+
+def external_names(names: Iterable[str]) -> dict[str, str]:
+    """External name → own name, for model APIs that allow only ``[A-Za-z0-9_-]{1,64}``.
+
+    A name that fits is its own external name. Of those that collide, or are too long,
+    each gets a suffix made from its own name, so that it does not depend on the others'
+    order.
+    """
+    wanted: dict[str, list[str]] = {}
+    for name in sorted(names):
+        wanted.setdefault(_NOT_EXTERNAL.sub("_", name), []).append(name)
+    external: dict[str, str] = {}
+    for plain, owners in wanted.items():
+        for name in owners:
+            alone = len(owners) == 1 or name == plain
+            if alone and len(plain) <= LONGEST_EXTERNAL:
+                external[plain] = name
+            else:
+                suffix = hashlib.sha256(name.encode()).hexdigest()[:8]
+                external[f"{plain[: LONGEST_EXTERNAL - 9]}_{suffix}"] = name
+    return external
+
+
+CatalogChange = Callable[[Catalog, Catalog], None]
+
+
+class Registry:
+    """Holds the current catalog and makes the next one from what its sources publish.
+
+    A source is a name for where tools come from: "python" for those of the program
+    itself, else a provider's. ConfigError when two sources offer tools of one name.
+    """
+
+    def __init__(self) -> None:
+        self._current = Catalog()
+        self._stale = False
+        self._sources: dict[str, dict[str, Tool]] = {}
+        self._routes: list[Route] = []
+        self._on_change: list[CatalogChange] = []
+
+    @property
+    def current(self) -> Catalog:
+        """The catalog as it is now; made anew only when something changed since."""
+        if self._stale:
+            self._rebuild()
+        return self._current
+
+    def on_change(self, listener: CatalogChange) -> None:
+        """Call ``listener(old, new)`` after each change."""
+        self._on_change.append(listener)
+
+    def publish(self, source: str, tools: Sequence[Tool]) -> None:
+        """Replace all that ``source`` offers, in one step."""
+        offered: dict[str, Tool] = {}
+        for tool in tools:
+            if tool.spec.name in offered:
+                raise ConfigError(f"{source} offers two tools named {tool.spec.name!r}")
+            offered[tool.spec.name] = tool
+        self._refuse_taken(source, offered)
+        self._sources[source] = offered
+        self._swap()
+
+    def add(self, source: str, tool: Tool) -> None:
+        """Add one tool. ConfigError when its name is taken."""
+        name = tool.spec.name
+        if name in self._sources.get(source, {}):
+            raise ConfigError(
+                f"there is a tool named {name!r} already; remove_tool({name!r}) takes it away"
+            )
+        self._refuse_taken(source, {name: tool})
+        self._sources.setdefault(source, {})[name] = tool
+        self._swap()
+
+    def add_route(self, route: Route) -> None:
+        """Add a handler of a pattern. ConfigError when the pattern is there already."""
+        routes = RouteTable([*self._routes, route])
+        self._routes = list(routes.routes)
+        self._swap()
+
+    def remove(self, source: str, name: str) -> bool:
+        """Take a tool or a pattern away; False when there was none."""
+        kept = [route for route in self._routes if route.pattern.text != name]
+        found = len(kept) < len(self._routes)
+        self._routes = kept
+        found |= self._sources.get(source, {}).pop(name, None) is not None
+        if found:
+            self._swap()
+        return found
+
+    def withdraw(self, source: str) -> None:
+        """Take away all that ``source`` offers."""
+        if self._sources.pop(source, None):
+            self._swap()
+
+    def _refuse_taken(self, source: str, offered: Mapping[str, Tool]) -> None:
+        for other, tools in self._sources.items():
+            taken = sorted(tools.keys() & offered.keys()) if other != source else []
+            if taken:
+                raise ConfigError(
+                    f"{source} and {other} both offer {', '.join(map(repr, taken))};"
+                    " give one of them another name"
+                )
+
+    def _swap(self) -> None:
+        # Before anybody listens, thousands of tools may be added one by one.
+        self._stale = True
+        if self._on_change:
+            old, new = self._current, self.current
+            for listener in self._on_change:
+                listener(old, new)
+
+    def _rebuild(self) -> None:
+        tools = {name: tool for offered in self._sources.values() for name, tool in offered.items()}
+        external = external_names(tools)
+        self._current = Catalog(
+            version=self._current.version + 1,
+            tools=MappingProxyType(tools),
+            routes=RouteTable(self._routes),
+            external=MappingProxyType(external),
+            external_of=MappingProxyType({own: outer for outer, own in external.items()}),
+        )
+        self._stale = False

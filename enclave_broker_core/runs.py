@@ -1,0 +1,185 @@
+"""Runs an agent's code in a session: one sandbox state, one task, one run at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import anyio
+from anyio.abc import TaskStatus
+from pydantic import JsonValue
+
+from . import events
+from .contracts import Runtime, RuntimeSession
+from .errors import (
+    BrokerError,
+    DeadlineExceededError,
+    ResultTooLargeError,
+    RunError,
+)
+from .json_form import NotJsonError, TooLargeError, json_text
+from .models import SessionLimits, ToolSpec
+
+
+class RunningSession(Protocol):
+    """What running code needs of its session."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def limits(self) -> SessionLimits: ...
+    @property
+    def ending(self) -> BrokerError | None: ...
+    async def emit(self, draft: events.Draft) -> None: ...
+    async def call(self, name: str, args: Mapping[str, Any] | None = None) -> JsonValue: ...
+    async def visible_tools(self) -> Mapping[str, ToolSpec]: ...
+    def redact(self, text: str) -> str: ...
+
+
+class Host:
+    """The session as a sandbox sees it."""
+
+    def __init__(self, session: RunningSession) -> None:
+        self._session = session
+        self._tools: Mapping[str, ToolSpec] = {}
+        self.stdout_bytes = 0
+
+    @property
+    def session_id(self) -> str:
+        return self._session.id
+
+    @property
+    def limits(self) -> SessionLimits:
+        return self._session.limits
+
+    def tools(self) -> Mapping[str, ToolSpec]:
+        return self._tools
+
+    async def refresh(self) -> None:
+        """Look up what the session may use now; done before each run."""
+        self._tools = await self._session.visible_tools()
+
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> JsonValue:
+        return await self._session.call(name, arguments)
+
+    async def stdout(self, chunk: str) -> None:
+        if not chunk:
+            return
+        self.stdout_bytes += len(chunk.encode("utf-8", "replace"))
+        allowed = self.limits.max_output_bytes
+        if self.stdout_bytes > allowed:
+            raise ResultTooLargeError(f"the code printed more than {allowed} bytes")
+        await self._session.emit(events.stdout(self._session.redact(chunk)))
+
+
+class _Job:
+    """One piece of code on its way through the lane."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+        self.scope = anyio.CancelScope()
+        self.done = anyio.Event()
+        self.result: JsonValue = None
+        self.error: Exception | None = None
+        self.finished = False
+
+
+class RunLane:
+    """The task that holds a session's sandbox state; it starts with the first run.
+
+    The state is opened and closed in this one task, whoever asks for the runs.
+    """
+
+    def __init__(self, session: RunningSession, runtime: Runtime) -> None:
+        self.host = Host(session)
+        self._session = session
+        self._runtime = runtime
+        self._current: _Job | None = None
+        self._wake = anyio.Event()
+        self._closing = False
+        self.closed = anyio.Event()
+
+    @property
+    def busy(self) -> bool:
+        return self._current is not None
+
+    async def serve(self, *, task_status: TaskStatus[None]) -> None:
+        """Hold the state and run what comes, until ``close``."""
+        try:
+            async with self._runtime.session(self.host) as state:
+                task_status.started()
+                while not self._closing:
+                    await self._wake.wait()
+                    self._wake = anyio.Event()
+                    if self._current is not None:
+                        await self._work(state, self._current)
+        finally:
+            if self._current is not None and not self._current.done.is_set():
+                self._current.error = RunError("the sandbox of this session has gone")
+                self._current.done.set()
+            self.closed.set()
+
+    async def _work(self, state: RuntimeSession, job: _Job) -> None:
+        try:
+            with job.scope:
+                await self.host.refresh()
+                job.result = await state.run(job.code)
+                job.finished = True
+        except Exception as error:
+            job.error = error
+        finally:
+            self._current = None
+            job.done.set()
+
+    async def run(self, code: str) -> bytes:
+        """Run ``code`` after what ran before; its result as JSON text.
+
+        Not to be called while ``busy``. Cancelling this stops the code.
+        """
+        longest = self._session.limits.max_code_bytes
+        if len(code.encode("utf-8", "replace")) > longest:
+            raise RunError(f"the code is longer than {longest} bytes")
+        if self.closed.is_set():
+            raise RunError("the sandbox of this session has gone")
+        job = self._current = _Job(code)
+        self._wake.set()
+        budget = self._session.limits.run_timeout
+        started = anyio.current_time()
+        with anyio.move_on_after(budget) as timer:
+            try:
+                await job.done.wait()
+            finally:
+                if not job.done.is_set():
+                    job.scope.cancel()
+                    with anyio.CancelScope(shield=True):
+                        await job.done.wait()
+        if timer.cancelled_caught and budget is not None:
+            elapsed = anyio.current_time() - started
+            await self._session.emit(events.deadline_exceeded(elapsed, budget))
+            raise DeadlineExceededError(f"the run took longer than {budget:g} s")
+        if isinstance(job.error, BrokerError):
+            raise job.error
+        if job.error is not None:
+            raise RunError(f"the sandbox failed: {job.error}") from job.error
+        if not job.finished:
+            raise self._session.ending or RunError("the run was cancelled")
+        return self._text(job.result)
+
+    def _text(self, result: JsonValue) -> bytes:
+        try:
+            return json_text(result, self._session.limits.max_result_bytes)
+        except TooLargeError as problem:
+            raise ResultTooLargeError(f"the result of the run is too large: {problem}") from None
+        except NotJsonError as problem:
+            raise RunError(f"the result of the run can't be passed on: {problem}") from None
+
+    def cancel(self) -> None:
+        """Stop the run that is under way."""
+        if self._current is not None:
+            self._current.scope.cancel()
+
+    def close(self) -> None:
+        """Stop all and let the state go; ``closed`` is set when it has gone."""
+        self._closing = True
+        self.cancel()
+        self._wake.set()

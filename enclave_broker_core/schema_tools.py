@@ -1,0 +1,94 @@
+"""A tool that is declared by a JSON Schema instead of type hints."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from pydantic import JsonValue
+
+from .contracts import ToolContext
+from .errors import ArgumentsError, ConfigError
+from .functions import MAX_REPORTED_FIELDS
+from .json_form import NotJsonError, parse
+from .models import ToolSpec
+from .threads import Threads
+
+
+class SchemaTool:
+    """A handler that takes all its arguments as one dict, checked by a JSON Schema.
+
+    The handler may also have a parameter annotated with ToolContext. The check is
+    jsonschema-rs's, whose regular expressions can't be made slow by an argument and which
+    fetches nothing; without it (the extra ``jsonschema``) a declaration is a ConfigError.
+    """
+
+    def __init__(self, spec: ToolSpec, handler: Callable[..., Any], threads: Threads) -> None:
+        self.spec = spec
+        self._handler = handler
+        self._threads = threads
+        self._context = _context_parameter(handler)
+        self._is_async = inspect.iscoroutinefunction(handler)
+        self._check = _checker(spec.name, spec.input_schema)
+
+    def validate(self, arguments_json: bytes) -> dict[str, Any]:
+        try:
+            arguments = parse(arguments_json)
+        except NotJsonError as problem:
+            raise ArgumentsError(f"the arguments of {self.spec.name}: {problem}") from None
+        fields = self._check(arguments)
+        if fields:
+            said = "; ".join(f"{field}: {reason}" if field else reason for field, reason in fields)
+            raise ArgumentsError(
+                f"the arguments of {self.spec.name} are wrong: {said}", fields=fields
+            )
+        checked: dict[str, Any] = arguments
+        return checked
+
+    def dump(self, arguments: Any) -> Mapping[str, JsonValue]:
+        dumped: Mapping[str, JsonValue] = arguments
+        return dumped
+
+    def invoke(self, arguments: Any, context: ToolContext) -> Awaitable[Any]:
+        keywords = {} if self._context is None else {self._context: context}
+        if self._is_async:
+            answer: Awaitable[Any] = self._handler(arguments, **keywords)
+            return answer
+        return self._threads.run(lambda: self._handler(arguments, **keywords), {})
+
+
+def _context_parameter(handler: Callable[..., Any]) -> str | None:
+    for parameter in inspect.signature(handler, eval_str=True).parameters.values():
+        if parameter.annotation is ToolContext:
+            return parameter.name
+    return None
+
+
+def _checker(name: str, schema: dict[str, Any]) -> Callable[[Any], list[tuple[str, str]]]:
+    try:
+        import jsonschema_rs
+    except ImportError:
+        raise ConfigError(
+            f"tool {name!r} is declared by a JSON Schema, and checking one needs jsonschema-rs:"
+            " pip install jsonschema-rs"
+        ) from None
+    try:
+        validator = jsonschema_rs.validator_for(
+            {"type": "object", **schema},
+            mask="the value",
+            pattern_options=jsonschema_rs.RegexOptions(),
+            offline=True,
+        )
+    except (ValueError, jsonschema_rs.ReferencingError) as problem:
+        raise ConfigError(f"tool {name!r}: not a usable JSON Schema: {problem}") from None
+
+    def check(arguments: Any) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        for problem in validator.iter_errors(arguments):
+            found.append((".".join(str(part) for part in problem.instance_path), problem.message))
+            if len(found) == MAX_REPORTED_FIELDS:
+                break
+        return found
+
+    return check

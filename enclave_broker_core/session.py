@@ -1,0 +1,375 @@
+"""Session: the calls, runs and messages of one agent, from creation to one final event."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+import anyio
+from pydantic import JsonValue
+from pydantic_core import from_json
+
+from . import events as wire
+from .calls import CallRecord, RunOutcome, ToolCall
+from .errors import (
+    ArgumentsError,
+    BrokerError,
+    MaxToolCallsError,
+    RuntimeBusyError,
+    SessionCancelledError,
+    SessionEndedError,
+    SessionExpiredError,
+)
+from .event_log import EventLog, follow
+from .frame import CallFrame
+from .json_form import NotJsonError, TooLargeError, json_text
+from .limits import KnownWindows
+from .mailbox import Mailbox, Message, MessageHandler, ToolCallMessage, tool_call_message
+from .models import Principal, RunStats, SessionLimits, SessionRecord, SessionState, ToolSpec
+from .observations import SessionFinished
+from .pattern_index import PatternIndex
+from .patterns import Pattern
+from .registry import Catalog
+from .runs import RunLane
+from .surroundings import Surroundings
+
+NO_ARGUMENTS = b"{}"
+LONGEST_NAME = 256
+
+
+class Session:
+    """One agent's session. Made by ``Broker.session`` or ``SessionManager.create``.
+
+    Its states: starting → running ⇄ waiting_for_tool → completed | cancelled | failed. An
+    ended session never changes again; its events and history can still be read.
+    """
+
+    def __init__(
+        self,
+        record: SessionRecord,
+        surroundings: Surroundings,
+        on_end: Callable[[Session], None] | None = None,
+    ) -> None:
+        self._on_end = on_end
+        self._record = record
+        self._around = surroundings
+        self._log = EventLog(record.id, surroundings.store)
+        self._call_prefix = f"c_{uuid4().hex[:10]}_"
+        self._calls: set[CallFrame] = set()
+        self._lane: RunLane | None = None
+        self._mailbox = Mailbox(self.take)
+        self._attempts = 0
+        self._runs = 0
+        self._concluding = False
+        self._final: tuple[wire.Draft, SessionState] | None = None
+        self._started = time.monotonic()
+        self.last_active = self._started
+        self.ending: BrokerError | None = None
+        self.ended = anyio.Event()
+        self.windows: dict[str, KnownWindows] = {}
+        self.allowed: PatternIndex | None = None
+        if record.allowed_tools is not None:
+            self.allowed = PatternIndex([Pattern(text) for text in record.allowed_tools])
+        if record.state.ended:
+            self.ending = SessionEndedError(f"the session has ended ({record.state.value})")
+            self.ended.set()
+
+    async def start(self) -> None:
+        """Write the first event; done by whoever created the session."""
+        await self.emit(wire.session_init(self.id, self._record.expires_at))
+
+    # What it is
+
+    @property
+    def id(self) -> str:
+        return self._record.id
+
+    @property
+    def principal(self) -> Principal | None:
+        return self._record.principal
+
+    @property
+    def metadata(self) -> Mapping[str, JsonValue]:
+        return self._record.metadata
+
+    @property
+    def limits(self) -> SessionLimits:
+        return self._record.limits
+
+    @property
+    def state(self) -> SessionState:
+        if self._record.state is SessionState.RUNNING and self._calls:
+            return SessionState.WAITING_FOR_TOOL
+        return self._record.state
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call or a run is under way; a busy session is not idle."""
+        return bool(self._calls) or (self._lane is not None and self._lane.busy)
+
+    def due(self, now: float) -> tuple[float, str]:
+        """When the session expires, on the monotonic clock, and what is said of it then."""
+        lifetime, idle = self.limits.timeout, self.limits.idle_timeout
+        end = self._started + lifetime
+        if idle is not None:
+            idle_end = (now if self.busy else self.last_active) + idle
+            if idle_end < end:
+                return idle_end, f"the session was idle for {idle:g} s"
+        return end, f"the session's time of {lifetime:g} s is over"
+
+    def info(self) -> SessionRecord:
+        """The session as it stands."""
+        return self._record.model_copy(update={"state": self.state, "tool_calls": self._attempts})
+
+    def stats(self) -> RunStats:
+        printed = 0 if self._lane is None else self._lane.host.stdout_bytes
+        return RunStats(time.monotonic() - self._started, self._attempts, printed)
+
+    # Calls
+
+    async def call(
+        self, name: str, args: Mapping[str, Any] | None = None, *, call_id: str | None = None
+    ) -> Any:
+        """One tool call through the whole pipeline; its result in JSON form.
+
+        Raises a CallError for what is wrong with the call, a SessionError when the
+        session has ended or ends meanwhile.
+        """
+        if self.ending is not None:
+            raise self.ending
+        self._attempts = attempt = self._attempts + 1
+        catalog = self._around.catalog
+        refusal: BrokerError | None = None
+        arguments_json = NO_ARGUMENTS
+        if args:
+            try:
+                arguments_json = self._arguments(name, args)
+            except BrokerError as error:
+                refusal = error
+        most = self._record.limits.max_tool_calls
+        if most is not None and attempt > most:
+            refusal = MaxToolCallsError(
+                f"this session may make {most} tool calls and has made them"
+            )
+        name = catalog.canonical(name[:LONGEST_NAME])
+        frame = CallFrame(
+            self, f"{self._call_prefix}{attempt}", catalog, name, time.monotonic(), refusal
+        )
+        call = ToolCall(call_id or frame.call_id, name, arguments_json, self.principal, frame)
+        return await self._around.chain(call)
+
+    def _arguments(self, name: str, args: Mapping[str, Any]) -> bytes:
+        if not isinstance(args, Mapping):
+            raise ArgumentsError(f"the arguments of {name} must be an object, by name")
+        try:
+            return json_text(args, self._record.limits.max_argument_bytes)
+        except TooLargeError as problem:
+            raise ArgumentsError(f"the arguments of {name} are too large: {problem}") from None
+        except NotJsonError as problem:
+            raise ArgumentsError(f"the arguments of {name}: {problem}") from None
+
+    def begin_call(self, frame: CallFrame) -> None:
+        self._calls.add(frame)
+        if self.ending is not None:
+            frame.scope.cancel()
+
+    async def finish_call(self, frame: CallFrame, failure: BrokerError | None) -> None:
+        self.last_active = time.monotonic()
+        if failure is not None and self._record.limits.cancel_on_first_error:
+            self._stop(SessionCancelledError(f"cancelled by its first error: {failure.message}"))
+        self._calls.discard(frame)
+        if self.ending is not None:
+            await self._conclude_when_quiet()
+
+    async def emit(self, draft: wire.Draft, call: CallRecord | None = None) -> None:
+        await self._log.append(draft, call)
+
+    def redact(self, text: str) -> str:
+        return self._around.redactor.text(text)
+
+    async def visible_tools(self) -> Mapping[str, ToolSpec]:
+        """External name → tool, for all that this session may use now."""
+        return await self._around.visible(self, self._around.catalog)
+
+    async def take(self, call: ToolCallMessage | Mapping[str, Any]) -> Any:
+        """A call as a message has it: ``{id?, name, args?}``."""
+        if not isinstance(call, ToolCallMessage):
+            call = tool_call_message(call)
+        return await self.call(call.name, call.args, call_id=call.id)
+
+    async def catalog_changed(self, old: Catalog, new: Catalog) -> None:
+        """Tell those who follow which of their tools came and went."""
+        before = await self._around.visible(self, old)
+        after = await self._around.visible(self, new)
+        was, now = ({spec.name for spec in seen.values()} for seen in (before, after))
+        if was != now and self.ending is None:
+            added, removed = sorted(now - was), sorted(was - now)
+            await self.emit(wire.catalog_changed(str(new.version), added, removed))
+
+    # Code
+
+    async def run(self, code: str) -> RunOutcome:
+        """Run an agent's code; what an earlier run defined is still there.
+
+        The outcome holds what the code did wrong, it is not raised. SessionError when the
+        session has ended; RuntimeBusyError when a run is under way already.
+        """
+        outcome, text = await self._run(code)
+        if self.ending is None:
+            path = ["run", outcome.run_id]
+            if isinstance(outcome.error, BrokerError):
+                await self.emit(wire.partial_error(path, outcome.error))
+            else:
+                await self.emit(wire.partial_result(path, text, has_next=False))
+        return outcome
+
+    async def execute(self, code: str) -> RunOutcome:
+        """Run code as the session's last act: its result, or its error, ends the session."""
+        outcome, text = await self._run(code)
+        if isinstance(outcome.error, BrokerError):
+            await self.end(outcome.error)
+        else:
+            await self.complete(text)
+        return outcome
+
+    async def _run(self, code: str) -> tuple[RunOutcome, bytes]:
+        if self.ending is not None:
+            raise self.ending
+        lane = await self._open_lane()
+        if lane.busy:
+            raise RuntimeBusyError("a run is under way in this session", retry_after=1.0)
+        self._runs += 1
+        before, started = self.stats(), time.monotonic()
+        result: JsonValue = None
+        text = b"null"
+        failure: BrokerError | None = None
+        try:
+            text = self._around.redactor.json(await lane.run(code))
+            result = from_json(text)
+        except BrokerError as error:
+            failure = error
+            failure.message = self.redact(failure.message)
+        self.last_active = time.monotonic()
+        after = self.stats()
+        stats = RunStats(
+            self.last_active - started,
+            after.tool_calls - before.tool_calls,
+            after.stdout_bytes - before.stdout_bytes,
+        )
+        return RunOutcome(failure is None, result, failure, stats, f"run_{self._runs}"), text
+
+    async def _open_lane(self) -> RunLane:
+        if self._lane is None:
+            runtime = self._around.runtime(self._record.runtime)
+            self._lane = RunLane(self, runtime)
+            await self._around.tasks.start(self._lane.serve)
+        return self._lane
+
+    # Messages and events
+
+    def on(self, type: str, handler: MessageHandler) -> None:
+        """Let ``handler(message)`` take what is delivered of this type."""
+        self._mailbox.on(type, handler)
+
+    async def deliver(self, message: Mapping[str, Any]) -> None:
+        """Take a message that came in; what it asks for goes on in the background.
+
+        A ``tool_call`` that no handler takes is executed, and its ``tool_result`` or
+        ``tool_error`` sent. ArgumentsError for a message that is not understood.
+        """
+        if self.ending is not None:
+            raise self.ending
+        act = self._mailbox.accept(message)
+        self._around.tasks.start_soon(act)
+        self.last_active = time.monotonic()
+
+    async def send(self, message: Mapping[str, Any]) -> None:
+        """Put a message into ``messages()``."""
+        self._mailbox.send(message)
+
+    def messages(self) -> AsyncIterator[Message]:
+        """What was sent, in order, until the session ends. For one reader."""
+        return self._mailbox.messages()
+
+    def events(self, from_seq: int = 1) -> AsyncIterator[wire.Event]:
+        """The log from ``from_seq`` on, followed until its final event."""
+        return follow(self._around.store, self.id, from_seq)
+
+    async def history(self) -> Sequence[CallRecord]:
+        """The finished calls, oldest first."""
+        return await self._around.store.history(self.id)
+
+    # The end
+
+    async def cancel(self, reason: str = "cancelled") -> None:
+        """Stop all calls and runs and end the session; does nothing when it has ended."""
+        await self.end(SessionCancelledError(reason or "cancelled"))
+
+    async def expire(self, message: str) -> None:
+        await self.end(SessionExpiredError(message))
+
+    async def abort(self, error: BaseException) -> None:
+        """End because of an exception of the embedding program."""
+        with anyio.CancelScope(shield=True):
+            await self.cancel(f"cancelled by {type(error).__name__}")
+
+    async def end(self, error: BrokerError) -> None:
+        """End with an error: returns when the work has stopped and the log is closed."""
+        self._stop(error)
+        await self._conclude_when_quiet()
+        await self.ended.wait()
+
+    async def complete(self, result_json: bytes | None = None) -> None:
+        """End well. Calls that are still under way are cancelled."""
+        done = SessionEndedError("the session has completed")
+        self._stop(done, wire.final_ok(result_json, self.stats()), SessionState.COMPLETED)
+        await self._conclude_when_quiet()
+        await self.ended.wait()
+
+    def _stop(
+        self,
+        error: BrokerError,
+        final: wire.Draft | None = None,
+        state: SessionState | None = None,
+    ) -> None:
+        if self.ending is not None:
+            return
+        self.ending = error
+        if final is None or state is None:
+            cancelled = isinstance(error, SessionCancelledError)
+            state = SessionState.CANCELLED if cancelled else SessionState.FAILED
+            final = wire.final_error(error, self.stats())
+        self._final = (final, state)
+        for frame in self._calls:
+            frame.scope.cancel()
+        if self._lane is not None:
+            self._lane.close()
+            self._around.tasks.start_soon(self._conclude_after, self._lane)
+
+    async def _conclude_after(self, lane: RunLane) -> None:
+        await lane.closed.wait()
+        await self._conclude_when_quiet()
+
+    async def _conclude_when_quiet(self) -> None:
+        """Write the final event if nothing runs any more: the last to stop does it."""
+        lane_open = self._lane is not None and not self._lane.closed.is_set()
+        if self._calls or lane_open or self._concluding or self._final is None:
+            return
+        self._concluding = True
+        final, state = self._final
+        at = time.time()
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._log.end(final, state, at)
+            finally:
+                self._record = self.info().model_copy(update={"state": state, "ended_at": at})
+                self._mailbox.close()
+                self.ended.set()
+                if self._on_end is not None:
+                    self._on_end(self)
+            if self._around.observe is not None:
+                why = None if state is SessionState.COMPLETED else self.ending
+                code = None if why is None else why.code
+                await self._around.observe(SessionFinished(self._record, code))

@@ -1,0 +1,302 @@
+"""SessionManager: creates, finds, lists, destroys and expires sessions."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+import anyio
+from anyio.abc import TaskGroup
+from pydantic import JsonValue, ValidationError
+
+from .access_stage import Access
+from .calls import ToolCall
+from .contracts import SessionStore
+from .errors import (
+    ArgumentsError,
+    BrokerError,
+    ConfigError,
+    SessionCancelledError,
+    SessionNotFoundError,
+    UnknownToolError,
+)
+from .functions import arguments_error
+from .json_form import NotJsonError, TooLargeError, json_text
+from .models import Count, Frozen, Principal, Seconds, SessionLimits, SessionRecord, SessionState
+from .observations import SessionStarted
+from .parts import as_part, default_store
+from .patterns import Pattern
+from .redaction import Redactor
+from .registry import Catalog
+from .session import Session
+from .surroundings import Surroundings
+
+_log = logging.getLogger(__name__)
+
+CLOSING_TIME = 10.0
+MOST_METADATA_BYTES = 64 * 1024
+
+Surround = Callable[[SessionStore, TaskGroup], Surroundings]
+
+
+class SessionSettings(Frozen):
+    """What holds for all sessions of a broker.
+
+    ``max_concurrent`` bounds those that have not ended, None is no bound; principals with
+    one of the ``admin_roles`` may see and touch the sessions of others; ``cleanup_interval``
+    is how often, in seconds, the store is asked to forget ended ones.
+    """
+
+    max_concurrent: Count | None = 1000
+    cleanup_interval: Seconds = 10.0
+    admin_roles: frozenset[str] = frozenset()
+
+
+class SessionManager:
+    """All sessions of one process; an async context manager that owns what they do.
+
+    ``max_concurrent_sessions`` bounds those that have not ended; one more raises
+    TooManySessionsError, which says when to try again. ``session_timeout`` is the life of
+    a session that asks for no other, ``cleanup_interval`` how often the store is asked to
+    forget ended ones; both in seconds. ``store`` is the memory plugin's unless given.
+    Alone, its sessions have no tools; inside a broker they have the broker's.
+    """
+
+    def __init__(
+        self,
+        max_concurrent_sessions: int | None = 1000,
+        session_timeout: float = 3600.0,
+        cleanup_interval: float = 10.0,
+        *,
+        store: Any = None,
+        settings: SessionSettings | None = None,
+        limits: SessionLimits | None = None,
+        surround: Surround | None = None,
+    ) -> None:
+        if settings is None:
+            try:
+                settings = SessionSettings(
+                    max_concurrent=max_concurrent_sessions, cleanup_interval=cleanup_interval
+                )
+                limits = limits or SessionLimits(timeout=session_timeout)
+            except ValidationError as problem:
+                raise ConfigError(str(problem)) from None
+        self._max_open = settings.max_concurrent
+        self._limits = limits or SessionLimits()
+        self._interval = settings.cleanup_interval
+        self._store = store
+        self._admin_roles = settings.admin_roles
+        self._surround = surround or _alone
+        self._around: Surroundings | None = None
+        self._open: dict[str, Session] = {}
+        self._due: list[tuple[float, str]] = []
+        self._sooner: anyio.Event | None = None
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            given = default_store() if self._store is None else as_part(self._store)
+            store = await stack.enter_async_context(given)
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            self._around = self._surround(store, tasks)
+            stack.push_async_callback(self._close, tasks)
+            self._sooner = anyio.Event()
+            tasks.start_soon(self._expire)
+            tasks.start_soon(self._sweep)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return await self._stack.__aexit__(kind, error, traceback)
+
+    @property
+    def surroundings(self) -> Surroundings:
+        if self._around is None:
+            raise ConfigError("it is not open yet; use it in 'async with'")
+        return self._around
+
+    @property
+    def open_count(self) -> int:
+        """The sessions of this process that have not ended."""
+        return len(self._open)
+
+    async def create(
+        self,
+        *,
+        user_id: str | None = None,
+        principal: Principal | None = None,
+        metadata: Mapping[str, JsonValue] | None = None,
+        allowed_tools: Sequence[str] | None = None,
+        limits: SessionLimits | None = None,
+        session_id: str | None = None,
+        runtime: str | None = None,
+        **single_limits: Any,
+    ) -> Session:
+        """A new session, started.
+
+        ``user_id`` is short for a principal of that id. Any field of SessionLimits can be
+        given by its name: ``timeout=30, max_tool_calls=100``. Raises ArgumentsError,
+        SessionExistsError, TooManySessionsError.
+        """
+        if user_id is not None:
+            if principal is not None and principal.id != user_id:
+                raise ArgumentsError("user_id and principal name two different callers")
+            principal = principal or Principal(id=user_id)
+        around = self.surroundings
+        now = time.time()
+        try:
+            chosen = SessionLimits(**{**(limits or self._limits).model_dump(), **single_limits})
+            record = SessionRecord(
+                id=session_id or f"s_{uuid4()}",
+                state=SessionState.RUNNING,
+                created_at=now,
+                expires_at=now + chosen.timeout,
+                principal=principal,
+                allowed_tools=None if allowed_tools is None else tuple(allowed_tools),
+                limits=chosen,
+                metadata=metadata or {},
+                runtime=runtime,
+            )
+            json_text(record.metadata, MOST_METADATA_BYTES)
+            for text in allowed_tools or ():
+                Pattern(text)
+        except ValidationError as problem:
+            raise arguments_error("the session", problem) from None
+        except (NotJsonError, TooLargeError) as problem:
+            raise ArgumentsError(f"the session's metadata: {problem}") from None
+        except ConfigError as problem:
+            raise ArgumentsError(f"the session's allowed_tools: {problem.message}") from None
+        await around.store.create(record, max_open=self._max_open)
+        session = Session(record, around, on_end=self._forget)
+        self._open[record.id] = session
+        await session.start()
+        self._schedule(session, time.monotonic())
+        if around.observe is not None:
+            await around.observe(SessionStarted(record))
+        return session
+
+    async def get(self, session_id: str, *, principal: Principal | None = None) -> Session:
+        """The session; an ended one as long as the store keeps it.
+
+        SessionNotFoundError when it is unknown or not this principal's: both look the same.
+        """
+        session = self._open.get(session_id)
+        if session is None:
+            record = await self.surroundings.store.get(session_id)
+            if record is not None:
+                session = Session(record, self.surroundings)
+        if session is None or not self._may_see(principal, session.principal):
+            raise SessionNotFoundError(f"there is no session {session_id[:80]!r}")
+        return session
+
+    async def list(
+        self,
+        *,
+        user_id: str | None = None,
+        principal: Principal | None = None,
+        include_ended: bool = False,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> Sequence[SessionRecord]:
+        """The sessions, oldest first, ``limit`` at a time; those that ``principal`` may see."""
+        tenant = None
+        if principal is not None and not self._admin_roles & principal.roles:
+            user_id, tenant = principal.id, principal.tenant
+        records = await self.surroundings.store.list(
+            principal_id=user_id,
+            tenant=tenant,
+            include_ended=include_ended,
+            limit=limit,
+            after=after,
+        )
+        return [self._open[r.id].info() if r.id in self._open else r for r in records]
+
+    async def destroy(self, session_id: str, *, principal: Principal | None = None) -> bool:
+        """Cancel the session and forget all of it; False when there is none."""
+        try:
+            session = await self.get(session_id, principal=principal)
+        except SessionNotFoundError:
+            return False
+        await session.cancel("destroyed")
+        return await self.surroundings.store.delete(session_id)
+
+    async def announce(self, old: Catalog, new: Catalog) -> None:
+        """Tell every open session how the catalog changed, as far as it may use it."""
+        for session in list(self._open.values()):
+            try:
+                await session.catalog_changed(old, new)
+            except BrokerError as problem:
+                _log.warning("session %s was not told of the change: %s", session.id, problem)
+
+    def _may_see(self, asking: Principal | None, owner: Principal | None) -> bool:
+        if asking is None or self._admin_roles & asking.roles:
+            return True
+        return owner is not None and (owner.id, owner.tenant) == (asking.id, asking.tenant)
+
+    def _forget(self, session: Session) -> None:
+        self._open.pop(session.id, None)
+
+    # Expiry
+
+    def _schedule(self, session: Session, now: float) -> None:
+        heapq.heappush(self._due, (session.due(now)[0], session.id))
+        if self._due[0][1] == session.id and self._sooner is not None:
+            self._sooner.set()
+
+    async def _expire(self) -> None:
+        """End each session when its time is over."""
+        while True:
+            now = time.monotonic()
+            while self._due and self._due[0][0] <= now:
+                _, session_id = heapq.heappop(self._due)
+                session = self._open.get(session_id)
+                if session is None:
+                    continue
+                due, reason = session.due(now)
+                if due <= now:
+                    self.surroundings.tasks.start_soon(session.expire, reason)
+                else:
+                    heapq.heappush(self._due, (due, session_id))
+            self._sooner = anyio.Event()
+            delay = max(0.0, self._due[0][0] - time.monotonic()) if self._due else None
+            with anyio.move_on_after(delay):
+                await self._sooner.wait()
+
+    async def _sweep(self) -> None:
+        """Have the store forget what ended long ago."""
+        while True:
+            await anyio.sleep(self._interval)
+            try:
+                await self.surroundings.store.sweep(time.time())
+            except Exception:
+                _log.exception("the store could not be swept; it is tried again later")
+
+    async def _close(self, tasks: TaskGroup) -> None:
+        """End what is open, then stop the tasks."""
+        with anyio.move_on_after(CLOSING_TIME, shield=True):
+            async with anyio.create_task_group() as closing:
+                for session in list(self._open.values()):
+                    closing.start_soon(session.end, SessionCancelledError("the broker is closing"))
+        if self._open:
+            _log.error("%d sessions did not stop in %g s", len(self._open), CLOSING_TIME)
+        tasks.cancel_scope.cancel()
+
+
+def _alone(store: SessionStore, tasks: TaskGroup) -> Surroundings:
+    """The surroundings of a manager without a broker: no tools, no code."""
+
+    async def no_tools(call: ToolCall) -> Any:
+        raise UnknownToolError(f"there is no tool named {call.name!r}: no broker is around")
+
+    return Surroundings(store, tasks, no_tools, Catalog(), Access(()).visible, Redactor(), {})

@@ -1,0 +1,203 @@
+"""The stages below access: limits, arguments, and the handler with secrets and deadline."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+
+from .abandonment import Abandoned, AbandonedError, Guarded, as_coroutine
+from .access_stage import ask, refusal
+from .calls import ToolCall
+from .contracts import AccessPolicy, AccessRequest, CallNext, Limiter, Tool
+from .errors import (
+    ArgumentsError,
+    BrokerError,
+    DeadlineExceededError,
+    PluginError,
+    RateLimitedError,
+    ToolError,
+    ToolTimeoutError,
+)
+from .failures import Failures
+from .frame import CallFrame
+from .json_form import NotJsonError
+from .limits import KnownWindows, RateLimiter
+from .models import Admission, ToolSpec, Verdict, Window
+from .secrets import Secrets
+
+_log = logging.getLogger(__name__)
+
+MOST_REMEMBERED = 1024
+
+
+class Limits:
+    """Counts the call in every window that applies, or in none."""
+
+    def __init__(self, rates: RateLimiter, limiter: Limiter) -> None:
+        self.rates = rates
+        self._limiter = limiter
+
+    def stage(self, call_next: CallNext) -> CallNext:
+        async def run(call: ToolCall) -> Any:
+            windows = self._windows(call)
+            if windows:
+                admission = await self._acquire(windows)
+                if admission.refused_by is not None:
+                    raise rate_limited(call.name, admission.refused_by, admission.retry_after)
+            return await call_next(call)
+
+        return run
+
+    def _windows(self, call: ToolCall) -> tuple[Window, ...]:
+        """The call's windows; remembered in its session, since most calls are alike."""
+        frame: CallFrame = call.frame
+        spec: ToolSpec = call.target.spec
+        memo = frame.session.windows
+        known = memo.get(call.name)
+        if known is not None and known.fits(self.rates, spec, call.principal):
+            return known.windows
+        if len(memo) >= MOST_REMEMBERED:
+            memo.clear()
+        windows = self.rates.windows(frame.session.id, call.name, call.principal, spec)
+        memo[call.name] = KnownWindows(self.rates, spec, call.principal, windows)
+        return windows
+
+    async def _acquire(self, windows: Sequence[Window]) -> Admission:
+        try:
+            admission = await self._limiter.acquire(windows)
+        except Exception as problem:
+            if self.rates.on_error == "allow":
+                _log.warning("the limiter failed, so this call is not counted: %s", problem)
+                return Admission()
+            _log.error("the limiter failed, so this call is refused: %s", problem)
+            raise PluginError(
+                f"the call can't be counted: the limiter failed: {problem}"
+            ) from problem
+        if type(admission) is not Admission:
+            raise PluginError(f"the limiter answered {admission!r}, which is not an Admission")
+        return admission
+
+
+def rate_limited(name: str, window: Window, retry_after: float) -> RateLimitedError:
+    return RateLimitedError(
+        f"{name}: the limit of {window.max_calls} calls in {window.seconds:g} s"
+        f" ({window.scope}) is reached; try again in {retry_after:.3g} s",
+        scope=window.scope,
+        limit=window.max_calls,
+        retry_after=retry_after,
+    )
+
+
+class Arguments:
+    """Checks the arguments against the tool's schema, then asks those who judge arguments."""
+
+    def __init__(self, policies: Sequence[AccessPolicy], failures: Failures) -> None:
+        self._policies = tuple(policies)
+        self._failures = failures
+
+    def stage(self, invoke: Invoke) -> CallNext:
+        async def run(call: ToolCall) -> Any:
+            tool: Tool = call.target
+            try:
+                arguments = tool.validate(call.arguments_json)
+            except BrokerError:
+                raise
+            except NotJsonError as problem:
+                raise ArgumentsError(f"the arguments of {call.name}: {problem}") from None
+            except Exception as problem:
+                raise self._failures.of(call.name, problem) from problem
+            if self._policies:
+                await self._judge(call, tool, arguments)
+            return await invoke(call, tool, arguments)
+
+        return run
+
+    async def _judge(self, call: ToolCall, tool: Tool, arguments: Any) -> None:
+        frame: CallFrame = call.frame
+        session = frame.session
+        request = AccessRequest(
+            call.name, call.principal, session.id, session.metadata, tool.dump(arguments)
+        )
+        for policy in self._policies:
+            decision = await ask(policy, request)
+            if decision.verdict is not Verdict.ALLOW:
+                frame.decision = decision
+                raise refusal(call.name, decision)
+
+
+class Invoke:
+    """The innermost: resolves secrets, sets the deadline and runs the handler."""
+
+    def __init__(
+        self, secrets: Secrets, failures: Failures, abandoned: Abandoned, grace: float
+    ) -> None:
+        self._secrets = secrets
+        self._failures = failures
+        self._abandoned = abandoned
+        self._grace = grace
+
+    async def __call__(self, call: ToolCall, tool: Tool, arguments: Any) -> Any:
+        frame: CallFrame = call.frame
+        spec = tool.spec
+        if call.name != frame.tool:
+            frame = frame.renamed(call.name)
+        if spec.secrets:
+            frame.secrets = await self._secrets.all(spec.secrets)
+        budget = frame.session.limits.call_timeout
+        own = spec.timeout
+        if own is not None and (budget is None or own <= budget):
+            return await self._within(own, frame, tool, arguments, ToolTimeoutError)
+        if budget is not None:
+            return await self._within(budget, frame, tool, arguments, DeadlineExceededError)
+        return await self._handle(frame, tool, arguments, frame.scope)
+
+    async def _within(
+        self,
+        seconds: float,
+        frame: CallFrame,
+        tool: Tool,
+        arguments: Any,
+        error: type[ToolTimeoutError] | type[DeadlineExceededError],
+    ) -> Any:
+        deadline = anyio.current_time() + seconds
+        outer = frame.deadline
+        frame.deadline = deadline if outer is None else min(outer, deadline)
+        late: Exception | None = None
+        result: Any = None
+        try:
+            with anyio.CancelScope(deadline=deadline) as scope:
+                try:
+                    result = await self._handle(frame, tool, arguments, scope)
+                except ToolError as failure:
+                    # What a handler raises because it was cancelled is not the reason.
+                    if not scope.cancel_called:
+                        raise
+                    late = failure
+        finally:
+            frame.deadline = outer
+        if scope.cancel_called:
+            raise error(f"{frame.tool} did not answer within {seconds:g} s") from late
+        return result
+
+    async def _handle(
+        self, frame: CallFrame, tool: Tool, arguments: Any, scope: anyio.CancelScope
+    ) -> Any:
+        try:
+            running = as_coroutine(tool.invoke(arguments, frame))
+            return await Guarded(running, scope, self._abandoned, self._grace)
+        except BrokerError:
+            raise
+        except AbandonedError:
+            _log.error(
+                "%s swallowed its cancellation and was let go (%d so far)",
+                frame.tool,
+                self._abandoned.count,
+            )
+            raise ToolError(f"{frame.tool} did not stop when it was cancelled") from None
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as problem:
+            raise self._failures.of(frame.tool, problem) from problem

@@ -1,0 +1,50 @@
+"""What a session has from its broker."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from anyio.abc import TaskGroup
+
+from .contracts import CallNext, Runtime, SessionStore
+from .errors import RunError
+from .frame import CallSession
+from .models import ToolSpec
+from .record import Observe
+from .redaction import Redactor
+from .registry import Catalog
+
+Visible = Callable[[CallSession, Catalog], Awaitable[Mapping[str, ToolSpec]]]
+
+
+@dataclass
+class Surroundings:
+    """Shared by all sessions of a broker; ``chain`` and ``catalog`` are swapped whole.
+
+    ``visible`` finds the tools that a session may use, by external name. ``tasks`` owns
+    what sessions do in the background.
+    """
+
+    store: SessionStore
+    tasks: TaskGroup
+    chain: CallNext
+    catalog: Catalog
+    visible: Visible
+    redactor: Redactor
+    runtimes: Mapping[str, Runtime]
+    default_runtime: str | None = None
+    observe: Observe | None = None
+
+    def runtime(self, name: str | None) -> Runtime:
+        """The runtime of this name, or the default; RunError when there is none."""
+        wanted = name or self.default_runtime
+        if wanted is None:
+            raise RunError(
+                "this broker runs no code: it has no runtime (the distribution"
+                " enclave-broker-monty has one for Python)"
+            )
+        if wanted not in self.runtimes:
+            has = ", ".join(sorted(self.runtimes)) or "none"
+            raise RunError(f"this broker has no runtime named {wanted!r}; it has: {has}")
+        return self.runtimes[wanted]
