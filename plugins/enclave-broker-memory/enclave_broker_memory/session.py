@@ -1,0 +1,122 @@
+"""One session in memory: its record, the kept part of its log and history, its readers."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import anyio
+
+from enclave_broker_core.calls import CallRecord
+from enclave_broker_core.events import Event
+from enclave_broker_core.models import SessionRecord, SessionState
+
+
+class StoredSession:
+    """What the store knows of one session; the store itself does the writing.
+
+    ``number`` grows with each session that is created; ``ended_at`` is set when it ends.
+    ``last_seq`` goes on when old events leave; ``event_bytes`` and ``call_bytes`` are the
+    sizes of what is kept. ``changed`` is there only while somebody waits.
+    """
+
+    __slots__ = (
+        "_record",
+        "_waiting",
+        "call_bytes",
+        "calls",
+        "changed",
+        "ended_at",
+        "event_bytes",
+        "events",
+        "expires_at",
+        "id",
+        "last_seq",
+        "number",
+        "principal_id",
+        "state",
+        "tenant",
+        "tool_calls",
+    )
+
+    def __init__(self, record: SessionRecord, number: int) -> None:
+        self._record = _apart(record, {})
+        self.changed: anyio.Event | None = None
+        self._waiting = 0
+        self.id = record.id
+        self.number = number
+        self.principal_id = record.principal_id
+        self.tenant = None if record.principal is None else record.principal.tenant
+        self.expires_at = record.expires_at
+        self.state = record.state
+        self.ended_at: float | None = None
+        self.tool_calls = record.tool_calls
+        self.events: deque[Event] = deque()
+        self.event_bytes = 0
+        self.last_seq = 0
+        self.calls: deque[CallRecord] = deque()
+        self.call_bytes = 0
+
+    def record(self) -> SessionRecord:
+        """The session as it stands, in an object of the caller's own."""
+        return _apart(
+            self._record,
+            {"state": self.state, "ended_at": self.ended_at, "tool_calls": self.tool_calls},
+        )
+
+    def end(self, state: SessionState, at: float) -> None:
+        self.state = state
+        self.ended_at = at
+
+    def trim_events(self, count: int, size: int) -> None:
+        """Let the oldest events go; the newest stays, however large it is."""
+        events = self.events
+        excess = len(events) - count
+        kept_bytes = self.event_bytes
+        while excess > 0 or (kept_bytes > size and len(events) > 1):
+            kept_bytes -= len(events.popleft().payload_json)
+            excess -= 1
+        self.event_bytes = kept_bytes
+
+    def trim_calls(self, count: int, size: int) -> None:
+        """Let the oldest calls go; the newest stays, however large it is."""
+        calls = self.calls
+        while len(calls) > count or (self.call_bytes > size and len(calls) > 1):
+            self.call_bytes -= len(calls.popleft().arguments_json)
+
+    def read(self, from_seq: int, limit: int) -> list[Event]:
+        """What is kept from ``from_seq`` on."""
+        events = self.events
+        # The last kept event has the seq `last_seq`, and there are no gaps before it.
+        start = max(0, from_seq - 1 - self.last_seq + len(events))
+        return [events[index] for index in range(start, min(len(events), start + limit))]
+
+    async def wait(self) -> None:
+        """Wait for the next ``wake``."""
+        if self.changed is None:
+            self.changed = anyio.Event()
+        self._waiting += 1
+        try:
+            await self.changed.wait()
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self.changed = None
+
+    def wake(self) -> None:
+        """Let all who wait look again."""
+        changed, self.changed = self.changed, None
+        if changed is not None:
+            changed.set()
+
+
+def _apart(record: SessionRecord, update: Mapping[str, Any]) -> SessionRecord:
+    """A copy that shares nothing which can be changed: the mappings are what can."""
+    own = {**update, "metadata": deepcopy(dict(record.metadata))}
+    principal = record.principal
+    if principal is not None:
+        attributes = deepcopy(dict(principal.attributes))
+        own["principal"] = principal.model_copy(update={"attributes": attributes})
+    return record.model_copy(update=own)

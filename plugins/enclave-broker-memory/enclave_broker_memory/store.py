@@ -1,0 +1,216 @@
+"""Sessions, their events and histories in the memory of one process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import anyio
+
+from enclave_broker_core.calls import CallRecord
+from enclave_broker_core.contracts import OpenContext
+from enclave_broker_core.errors import (
+    SessionEndedError,
+    SessionExistsError,
+    SessionNotFoundError,
+    TooManySessionsError,
+)
+from enclave_broker_core.events import Event
+from enclave_broker_core.models import SessionRecord, SessionState
+
+from .config import MemoryStoreConfig
+from .order import CreationOrder
+from .session import StoredSession
+from .timeline import Timeline
+
+# A refused caller that came back at once would only be refused again.
+_SHORTEST_RETRY = 0.1
+
+
+class MemoryStore:
+    """The SessionStore in this process. Only ``read`` ever waits.
+
+    Events and calls are kept as they are, for nobody changes them; records are copied.
+    ``clock`` is in seconds since the epoch, as the times in the records are. One event loop
+    uses it; nothing here is for several threads at once.
+    """
+
+    def __init__(
+        self, config: MemoryStoreConfig | None = None, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        config = config or MemoryStoreConfig()
+        self._clock = clock
+        self._max_events = config.max_events
+        self._max_event_bytes = config.max_event_bytes
+        self._max_calls = config.max_calls
+        self._max_call_bytes = config.max_call_bytes
+        self._grace = config.grace
+        self._max_ended = config.max_ended
+        self._sessions: dict[str, StoredSession] = {}
+        self._created = 0
+        self._order = CreationOrder()
+        self._open = Timeline()
+        self._ended = Timeline()
+
+    async def create(self, record: SessionRecord, *, max_open: int | None = None) -> None:
+        if record.id in self._sessions:
+            raise SessionExistsError(f"the session id {record.id!r} is taken")
+        if max_open is not None and len(self._open) >= max_open:
+            raise TooManySessionsError(
+                f"there are {len(self._open)} open sessions and at most {max_open} may be",
+                retry_after=self._next_expiry(),
+            )
+        self._created += 1
+        session = StoredSession(record, self._created)
+        self._sessions[record.id] = session
+        self._order.add(session)
+        self._open.add(session.expires_at, session.id)
+
+    async def get(self, session_id: str) -> SessionRecord | None:
+        session = self._sessions.get(session_id)
+        return None if session is None else session.record()
+
+    async def list(
+        self,
+        *,
+        principal_id: str | None = None,
+        tenant: str | None = None,
+        include_ended: bool = False,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> Sequence[SessionRecord]:
+        """``after`` may have been deleted meanwhile; one never heard of is not found."""
+        found: list[SessionRecord] = []
+        for session in self._order.after(self._number(after)):
+            if len(found) >= limit:
+                break
+            if (
+                (include_ended or session.ended_at is None)
+                and (principal_id is None or session.principal_id == principal_id)
+                and (tenant is None or session.tenant == tenant)
+            ):
+                found.append(session.record())
+        return found
+
+    async def append(
+        self, session_id: str, events: Sequence[Event], call: CallRecord | None = None
+    ) -> None:
+        session = self._sessions.get(session_id)
+        if session is None:
+            raise _not_found(session_id)
+        if session.ended_at is not None:
+            raise SessionEndedError(f"the session {session_id!r} has ended")
+        seq = session.last_seq
+        size = session.event_bytes
+        for event in events:
+            seq += 1
+            if event.seq != seq:
+                raise _gap(session_id, event.seq, seq)
+            size += len(event.payload_json)
+        # From here on nothing fails: all or nothing.
+        kept = session.events
+        kept.extend(events)
+        session.last_seq = seq
+        session.event_bytes = size
+        if size > self._max_event_bytes or len(kept) > self._max_events:
+            session.trim_events(self._max_events, self._max_event_bytes)
+        if call is not None:
+            calls = session.calls
+            calls.append(call)
+            session.tool_calls += 1
+            session.call_bytes = size = session.call_bytes + len(call.arguments_json)
+            if size > self._max_call_bytes or len(calls) > self._max_calls:
+                session.trim_calls(self._max_calls, self._max_call_bytes)
+        if session.changed is not None:
+            session.wake()
+
+    async def end(self, session_id: str, final: Event, state: SessionState, at: float) -> bool:
+        session = self._get(session_id)
+        if session.ended_at is not None:
+            return False
+        if not state.ended:
+            raise ValueError(f"{state.value!r} is not the state of a session that has ended")
+        await self.append(session_id, [final])
+        session.end(state, at)
+        session.wake()
+        self._open.remove(session.expires_at, session_id)
+        self._ended.add(at, session_id)
+        if len(self._ended) > self._max_ended:
+            await self.delete(self._ended.first()[1])
+        return True
+
+    async def read(
+        self, session_id: str, from_seq: int = 1, *, limit: int = 1000, wait: float | None = None
+    ) -> Sequence[Event]:
+        session = self._get(session_id)
+        found = session.read(from_seq, limit)
+        if found or session.ended_at is not None or not wait:
+            return found
+        with anyio.move_on_after(wait):
+            while not found and session.ended_at is None:
+                await session.wait()
+                # Another session may have got the id meanwhile.
+                if self._sessions.get(session_id) is not session:
+                    raise _not_found(session_id)
+                found = session.read(from_seq, limit)
+        return found
+
+    async def history(self, session_id: str) -> Sequence[CallRecord]:
+        return list(self._get(session_id).calls)
+
+    async def delete(self, session_id: str) -> bool:
+        session = self._sessions.pop(session_id, None)
+        if session is None:
+            return False
+        self._order.remove(session)
+        if session.ended_at is None:
+            self._open.remove(session.expires_at, session_id)
+        else:
+            self._ended.remove(session.ended_at, session_id)
+        session.wake()
+        return True
+
+    async def sweep(self, now: float) -> int:
+        due = self._ended.before(now - self._grace)
+        for session_id in due:
+            await self.delete(session_id)
+        return len(due)
+
+    async def check(self) -> None:
+        """There is nothing that could be out of reach."""
+
+    def _get(self, session_id: str) -> StoredSession:
+        session = self._sessions.get(session_id)
+        if session is None:
+            raise _not_found(session_id)
+        return session
+
+    def _number(self, after: str | None) -> int:
+        """The number of the session ``after``, also when it has been deleted; 0 for None."""
+        if after is None:
+            return 0
+        session = self._sessions.get(after)
+        number = self._order.number_of_deleted(after) if session is None else session.number
+        if number is None:
+            raise _not_found(after)
+        return number
+
+    def _next_expiry(self) -> float:
+        """Seconds until the next open session expires."""
+        if not self._open:
+            return _SHORTEST_RETRY
+        return max(_SHORTEST_RETRY, self._open.first()[0] - self._clock())
+
+
+@asynccontextmanager
+async def open_store(config: MemoryStoreConfig, context: OpenContext) -> AsyncIterator[MemoryStore]:
+    yield MemoryStore(config)
+
+
+def _not_found(session_id: str) -> SessionNotFoundError:
+    return SessionNotFoundError(f"there is no session {session_id!r}")
+
+
+def _gap(session_id: str, seq: int, expected: int) -> ValueError:
+    return ValueError(f"{session_id}: the event has seq {seq}, and {expected} is the next")
