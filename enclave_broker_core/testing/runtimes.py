@@ -20,9 +20,6 @@ from enclave_broker_core.models import SessionLimits
 from enclave_broker_core.testing.hosts import RecordingHost
 from enclave_broker_core.testing.suite import Suite
 
-PATIENCE = 60.0
-"""Seconds after which a test gives up on a runtime that hangs; no test waits for it."""
-
 
 class RuntimeSuite(Suite):
     """Checks a Runtime against its contract and against hostile code.
@@ -34,6 +31,9 @@ class RuntimeSuite(Suite):
 
     pytestmark = pytest.mark.anyio
 
+    patience: ClassVar[float] = 60.0
+    """Seconds after which a test gives up on a runtime that hangs; none waits for them."""
+
     two: ClassVar[str]
     """Its value is 2."""
     echo: ClassVar[str]
@@ -42,6 +42,8 @@ class RuntimeSuite(Suite):
     """Calls test:meet with count 3 three times at once; its value is the list of results."""
     print_call_print: ClassVar[str]
     """Prints a line "before", calls test:echo with the value 1, prints a line "after"."""
+    print_and_never: ClassVar[str]
+    """Prints a line "before" and then does what ``never`` does."""
     define: ClassVar[str]
     """Defines a function of one argument that doubles it, and keeps 21 in a variable."""
     use: ClassVar[str]
@@ -82,7 +84,7 @@ class RuntimeSuite(Suite):
         self, limits: SessionLimits | None = None
     ) -> AsyncIterator[tuple[RuntimeSession, RecordingHost]]:
         host = RecordingHost(limits)
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(self.patience):
             async with self.open_runtime() as runtime, runtime.session(host) as session:
                 yield session, host
 
@@ -119,11 +121,11 @@ class RuntimeSuite(Suite):
             after = "".join(entry[1] for entry in host.log[call + 1 :])
             assert (before, after) == ("before\n", "after\n")
 
-    async def test_what_is_printed_is_passed_on_before_the_call_after_it_ends(self) -> None:
-        async with self._open() as (session, host), anyio.create_task_group() as group:
-            group.start_soon(session.run, self.print_call_print)
-            await host.called()
+    async def test_what_is_printed_is_passed_on_while_the_code_runs(self) -> None:
+        async with self._open() as (session, host):
+            await self._cancelled_run(session, host, self.print_and_never)
             assert host.printed == "before\n"
+            assert host.log[-1] == ("call", "test:never", {})
 
     async def test_the_code_reads_the_code_of_a_tool_error(self) -> None:
         async with self._open() as (session, _):
@@ -144,7 +146,7 @@ class RuntimeSuite(Suite):
 
     async def test_sessions_share_nothing(self) -> None:
         host = RecordingHost()
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(self.patience):
             async with self.open_runtime() as runtime, runtime.session(host) as one:
                 await one.run(self.define)
                 async with runtime.session(host) as other:
@@ -160,7 +162,7 @@ class RuntimeSuite(Suite):
 
     @asynccontextmanager
     async def _many(self, count: int) -> AsyncIterator[list[RuntimeSession]]:
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(self.patience):
             async with self.open_runtime() as runtime:
                 opened = [runtime.session(RecordingHost()) for _ in range(count)]
                 yield [await one.__aenter__() for one in opened]
@@ -173,7 +175,7 @@ class RuntimeSuite(Suite):
             state = await session.dump()
         if state is None:
             pytest.skip("this runtime can't dump the state of a session")
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(self.patience):
             host = RecordingHost()
             async with self.open_runtime() as other, other.session(host, state) as session:
                 assert await session.run(self.use) == 42
@@ -183,16 +185,17 @@ class RuntimeSuite(Suite):
             state = await session.dump()
         if state is None:
             pytest.skip("this runtime can't dump the state of a session")
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(self.patience):
             host = RecordingHost()
             async with self.open_runtime() as other, other.session(host, state) as session:
                 assert await session.run(self.is_defined) is False
 
     async def test_what_is_no_dump_is_refused(self) -> None:
         async with self._open() as (session, _):
-            if await session.dump() is None:
-                pytest.skip("this runtime can't dump the state of a session")
-        with anyio.fail_after(PATIENCE):
+            state = await session.dump()
+        if state is None:
+            pytest.skip("this runtime can't dump the state of a session")
+        with anyio.fail_after(self.patience):
             async with self.open_runtime() as runtime:
                 with pytest.raises(BrokerError):
                     async with runtime.session(RecordingHost(), b"no state") as session:

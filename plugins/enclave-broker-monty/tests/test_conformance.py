@@ -52,6 +52,10 @@ except ToolError as error:
 [failure.code, failure.message]
 """
     not_caught = """await call_tool("test:fail", {"message": "no luck"})"""
+    print_and_never = """
+print("before")
+await call_tool("test:never")
+"""
     never = """await call_tool("test:never")"""
     never_beside_failure = """
 import asyncio
