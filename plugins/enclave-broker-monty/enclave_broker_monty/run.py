@@ -82,6 +82,9 @@ class Run:
         async with self._checkout() as session:
             try:
                 await self._prepare(session, code)
+            except MontyError as error:
+                raise explain(error, self._limits) from None
+            try:
                 feeding = Feeding(session, self._calls, self._output, self._park_after)
                 value, parked = await feeding.run(code, group)
                 if parked is None:
