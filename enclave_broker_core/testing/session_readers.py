@@ -50,8 +50,9 @@ class SessionReaderSuite(StoreSuite):
             assert list(await store.read("s_1", 3)) == events(3, 6)
             assert list(await store.read("s_1", 3, limit=2)) == events(3, 4)
             assert list(await store.read("s_1", limit=6)) == events(1, 6)
-            assert list(await store.read("s_1", 6, wait=LONG)) == [event(6)]
-            assert list(await store.read("s_1", 2, limit=1, wait=LONG)) == [event(2)]
+            with anyio.fail_after(self.patience):
+                assert list(await store.read("s_1", 6, wait=LONG)) == [event(6)]
+                assert list(await store.read("s_1", 2, limit=1, wait=LONG)) == [event(2)]
 
     async def test_read_without_wait_returns_at_once(self) -> None:
         async with self.open_store() as store:

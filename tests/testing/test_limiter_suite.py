@@ -1,0 +1,246 @@
+"""The limiter suite finds what is wrong with a limiter, and says so in the test for it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from anyio.lowlevel import checkpoint
+from enclave_broker_memory.limiter import MemoryLimiter
+
+from enclave_broker_core.contracts import Limiter
+from enclave_broker_core.models import Admission, Window
+from enclave_broker_core.testing.limiters import LimiterSuite
+
+pytest_plugins = ["pytester"]
+
+
+class AdmitsOneTooMany(MemoryLimiter):
+    async def acquire(self, windows: Sequence[Window]) -> Admission:
+        return await super().acquire(
+            [replace(window, max_calls=window.max_calls + 1) for window in windows]
+        )
+
+
+class CountsRefusals(MemoryLimiter):
+    async def acquire(self, windows: Sequence[Window]) -> Admission:
+        answer = await super().acquire(windows)
+        if not answer:
+            for window in windows:
+                self._windows._logs[window.key].times.append(self._windows._latest)
+        return answer
+
+
+class CountsOneWindowAfterTheOther(MemoryLimiter):
+    async def acquire(self, windows: Sequence[Window]) -> Admission:
+        for window in windows:
+            answer = await super().acquire([window])
+            if not answer:
+                return answer
+        return Admission()
+
+
+class CountsTheFirstWindowOnly(MemoryLimiter):
+    async def acquire(self, windows: Sequence[Window]) -> Admission:
+        return await super().acquire(windows[:1])
+
+
+class NamesTheFirstFullWindow(MemoryLimiter):
+    async def acquire(self, windows: Sequence[Window]) -> Admission:
+        answer = await super().acquire(windows)
+        if not answer:
+            for window in windows:
+                if self._windows.remaining(window) == 0:
+                    return Admission(window, answer.retry_after)
+        return answer
+
+
+class SaysToRetryAfterAWholeWindow(MemoryLimiter):
+    async def acquire(self, windows: Sequence[Window]) -> Admission:
+        answer = await super().acquire(windows)
+        if answer.refused_by is None:
+            return answer
+        return Admission(answer.refused_by, answer.refused_by.seconds)
+
+
+class SaysToRetryTooEarly(MemoryLimiter):
+    async def acquire(self, windows: Sequence[Window]) -> Admission:
+        answer = await super().acquire(windows)
+        return Admission(answer.refused_by, answer.retry_after * 0.9)
+
+
+class ForgetsTooEarly(MemoryLimiter):
+    async def acquire(self, windows: Sequence[Window]) -> Admission:
+        return await super().acquire(
+            [replace(window, seconds=window.seconds * 0.99) for window in windows]
+        )
+
+
+class HoldsOnTooLong(MemoryLimiter):
+    async def acquire(self, windows: Sequence[Window]) -> Admission:
+        return await super().acquire(
+            [replace(window, seconds=window.seconds * 1.001) for window in windows]
+        )
+
+
+class FixedWindows(MemoryLimiter):
+    """Counts anew when the clock reaches a multiple of the window's seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__(clock)
+        self._now = clock
+        self._counts: dict[tuple[str, int], int] = {}
+
+    async def acquire(self, windows: Sequence[Window]) -> Admission:
+        places = [(window.key, int(self._now() // window.seconds)) for window in windows]
+        for window, place in zip(windows, places, strict=True):
+            if self._counts.get(place, 0) >= window.max_calls:
+                return Admission(window, window.seconds - self._now() % window.seconds)
+        for place in set(places):
+            self._counts[place] = self._counts.get(place, 0) + 1
+        return Admission()
+
+
+class SharesOneKey(MemoryLimiter):
+    async def acquire(self, windows: Sequence[Window]) -> Admission:
+        return await super().acquire(
+            [replace(window, key=window.key.casefold()) for window in windows]
+        )
+
+
+class CountsByScope(MemoryLimiter):
+    async def acquire(self, windows: Sequence[Window]) -> Admission:
+        return await super().acquire(
+            [replace(window, key=window.key + window.scope) for window in windows]
+        )
+
+
+class CountsAKeyTwice(MemoryLimiter):
+    async def acquire(self, windows: Sequence[Window]) -> Admission:
+        answer = await super().acquire(windows)
+        if answer and len({window.key for window in windows}) < len(windows):
+            await super().acquire(windows[:1])
+        return answer
+
+
+class LooksBeforeItCounts(MemoryLimiter):
+    async def acquire(self, windows: Sequence[Window]) -> Admission:
+        if all(self._windows.remaining(window) > 0 for window in windows):
+            await checkpoint()
+            await super().acquire(windows)
+            return Admission()
+        return await super().acquire(windows)
+
+
+class IsSilentlySync(MemoryLimiter):
+    def acquire(self, windows: Sequence[Window]) -> Awaitable[Admission]:  # type: ignore[override]
+        return super().acquire(windows)
+
+
+class RefusesNoWindows(MemoryLimiter):
+    async def acquire(self, windows: Sequence[Window]) -> Admission:
+        return await super().acquire(windows or [Window("all", "global", 1, 1.0)])
+
+
+FAULTS: dict[type[MemoryLimiter], str] = {
+    AdmitsOneTooMany: "max_calls_are_admitted_and_no_more",
+    CountsRefusals: "refusals_do_not_put_off_the_next_admission",
+    CountsOneWindowAfterTheOther: "a_call_counts_in_no_window_when_one_refuses_it",
+    CountsTheFirstWindowOnly: "a_call_counts_in_every_window",
+    NamesTheFirstFullWindow: "a_refusal_names_the_window_that_has_room_last",
+    SaysToRetryAfterAWholeWindow: "a_refusal_says_in_how_many_seconds_there_is_room",
+    SaysToRetryTooEarly: "a_refusal_says_in_how_many_seconds_there_is_room",
+    ForgetsTooEarly: "a_window_ends_when_its_time_is_over_and_not_before",
+    HoldsOnTooLong: "a_window_ends_when_its_time_is_over_and_not_before",
+    FixedWindows: "windows_slide",
+    SharesOneKey: "keys_do_not_mix",
+    CountsByScope: "windows_of_one_key_see_the_same_calls",
+    CountsAKeyTwice: "a_call_counts_once_for_a_key_that_comes_twice",
+    LooksBeforeItCounts: "calls_at_once_are_never_admitted_too_often",
+    IsSilentlySync: "every_method_is_a_coroutine_function",
+    RefusesNoWindows: "without_windows_all_is_admitted",
+}
+
+
+class Suite(LimiterSuite):
+    seconds = 64.0
+    leeway = 0.0
+
+    def __init__(self, limiter: type[MemoryLimiter], now: float = 1000.0) -> None:
+        self._limiter = limiter
+        self._start = now
+
+    @asynccontextmanager
+    async def open_limiter(self) -> AsyncIterator[Limiter]:
+        self.now = self._start
+        yield self._limiter(lambda: self.now)
+
+    async def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+async def failures(suite: LimiterSuite) -> set[str]:
+    """The tests of a suite that fail."""
+    failed: set[str] = set()
+    for name in dir(suite):
+        if name.startswith("test_"):
+            try:
+                await getattr(suite, name)()
+            except (Exception, pytest.fail.Exception):
+                failed.add(name)
+    return failed
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("limiter", "found_by"), FAULTS.items())
+async def test_the_suite_finds(limiter: type[MemoryLimiter], found_by: str) -> None:
+    assert f"test_{found_by}" in await failures(Suite(limiter))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("start", [0.0, 1.0, 31.0, 32.0, 33.0, 63.0])
+async def test_the_suite_finds_fixed_windows_wherever_they_begin(start: float) -> None:
+    assert "test_windows_slide" in await failures(Suite(FixedWindows, 6400 + start))
+
+
+@pytest.mark.anyio
+async def test_the_suite_finds_nothing_else() -> None:
+    assert await failures(Suite(MemoryLimiter)) == set()
+
+
+def test_a_subclass_is_collected_and_runs_on_the_loops_that_it_names(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(
+        """
+        from contextlib import asynccontextmanager
+
+        from enclave_broker_core.models import Admission
+        from enclave_broker_core.testing.limiters import LimiterSuite
+
+        class Generous:
+            async def acquire(self, windows):
+                return Admission()
+
+            async def check(self):
+                pass
+
+        class TestGenerous(LimiterSuite):
+            loops = ("trio",)
+            leeway = 0.0
+
+            @asynccontextmanager
+            async def open_limiter(self):
+                yield Generous()
+
+            async def advance(self, seconds):
+                pass
+        """
+    )
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-q")
+    outcomes = result.parseoutcomes()
+    assert outcomes["failed"] >= 10
+    assert outcomes["passed"] >= 3
+    counted = "test_max_calls_are_admitted_and_no_more"
+    result.stdout.fnmatch_lines([f"FAILED *::TestGenerous::{counted}[[]trio[]]*"])
+    result.stdout.no_fnmatch_line("*asyncio*")
