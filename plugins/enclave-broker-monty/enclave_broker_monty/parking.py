@@ -68,7 +68,7 @@ class Driver:
         In the second case ``run`` is parked anew and the answer is None.
         """
         if isinstance(snapshot, AsyncFunctionSnapshot) and run.unmatched:
-            # The newest call was in the middle of being awaited; it is announced again.
+            # A call that was awaited at once, with no other waiting: it is announced again.
             run.pending[snapshot.call_id] = run.unmatched.pop()
             snapshot = await snapshot.resume({"future": ...})
         while not isinstance(snapshot, MontyComplete):
@@ -118,10 +118,9 @@ class Driver:
     def _match(self, run: ParkedRun, numbers: list[int]) -> None:
         """Find out which numbers the sandbox gave to the calls that waited at the parking.
 
-        The sandbox counts its calls in the order in which it makes them, as this side does.
+        The sandbox counts its calls in the order in which it makes them, as this side does,
+        and is told of a result at once whenever it waits for more than one call.
         """
-        if not run.unmatched:
-            return
         unknown = sorted(set(numbers) - run.pending.keys())
         if len(unknown) != len(run.unmatched):
             raise RunError("the run was parked and could not be taken up again")

@@ -33,7 +33,7 @@ class SchemaTypes:
     def __init__(self) -> None:
         self.definitions: list[str] = []
         self._names: set[str] = set()
-        self._seen: dict[tuple[int, str, bool], str | None] = {}
+        self._seen: dict[tuple[int, bool], str | None] = {}
         # The memory is by identity; a schema that is kept can't lose its identity.
         self._kept: list[Any] = []
 
@@ -82,7 +82,7 @@ class SchemaTypes:
         target = _resolve(reference, root)
         if not isinstance(target, Mapping):
             return ANY
-        key = (id(target), "ref", taken)
+        key = (id(target), taken)
         if key in self._seen:
             # None: it is being made right now and is no class, so it has no name to use.
             return self._seen[key] or ANY
@@ -110,9 +110,8 @@ class SchemaTypes:
             return f"{wide}[_b.str, {ANY}]"
         name = self._new_name(hint)
         # A reference to this very object, from inside of it, finds the name.
-        for key in [(id(schema), "ref", taken)]:
-            if key in self._seen:
-                self._seen[key] = name
+        if (id(schema), taken) in self._seen:
+            self._seen[id(schema), taken] = name
         listed = schema.get("required")
         required = set(map(str, listed)) if isinstance(listed, list) else set()
         lines = [f"class {name}(_t.TypedDict):"]

@@ -122,6 +122,29 @@ async def test_a_single_print_of_any_size_is_refused(monty) -> None:
         assert host.printed == ""
 
 
+async def test_what_the_host_refuses_ends_the_run_with_its_error(monty) -> None:
+    host = RecordingHost(SessionLimits(max_output_bytes=1000))
+    async with monty() as runtime, runtime.session(host) as session:
+        await session.run('print("x" * 600)')
+        with pytest.raises(ResultTooLargeError, match="more than 1000 bytes printed"):
+            await session.run('print("x" * 600)')
+
+
+async def test_little_more_is_held_than_the_host_would_take(monty) -> None:
+    class CountingHost(RecordingHost):
+        largest = 0
+
+        async def stdout(self, chunk: str) -> None:
+            self.largest = max(self.largest, len(chunk))
+            await super().stdout(chunk)
+
+    host = CountingHost(SessionLimits(max_output_bytes=1000))
+    async with monty() as runtime, runtime.session(host) as session:
+        with pytest.raises(ResultTooLargeError):
+            await session.run('print("x" * 500)\nprint("x" * 5_000_000)')
+    assert host.largest <= 1000
+
+
 async def test_output_that_the_host_refuses_ends_a_run_that_prints_for_ever(monty) -> None:
     host = RecordingHost(SessionLimits(max_output_bytes=1000))
     async with monty() as runtime, runtime.session(host) as session:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import anyio
 import pytest
 
-from enclave_broker_core.errors import RunError
+from enclave_broker_core.errors import RunError, RuntimeBusyError
 
 pytestmark = pytest.mark.anyio
 
@@ -151,3 +153,57 @@ async def test_many_runs_wait_on_one_worker(monty, host) -> None:
         await host.called(20)
         host.release.set()
     assert sorted(results) == [[number, "released"] for number in range(20)]
+
+
+@pytest.mark.parametrize("early", ["test:echo", "test:wait"])
+async def test_a_call_that_is_awaited_later_is_not_mixed_up(monty, host, early) -> None:
+    code = f"""
+import asyncio
+early = call_tool("{early}", {{"value": "echoed"}})
+late = await asyncio.gather(asyncio.sleep(0.05, "slept"))
+last = await call_tool("test:wait")
+[await early, late, last]
+"""
+    results = []
+    async with monty(**PARKING) as runtime, runtime.session(host) as session:
+
+        async def run() -> None:
+            results.append(await session.run(code))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(run)
+            await host.called(2)
+            async with runtime.session(host) as other:
+                await other.run("0")
+            host.release.set()
+    early_result = "echoed" if early == "test:echo" else "released"
+    assert results == [[early_result, ["slept"], "released"]]
+
+
+async def test_a_parked_run_waits_for_a_worker_as_long_as_it_must(monty, host) -> None:
+    results = []
+    async with (
+        monty(workers=1, park_after=0.01, queue_wait=0.05) as runtime,
+        runtime.session(host) as waiting,
+        runtime.session(host) as other,
+    ):
+
+        async def run() -> None:
+            results.append(await waiting.run('await call_tool("test:wait")'))
+
+        async def other_runs(code: str) -> None:
+            # The other run is parked first: until then this one is told that all is busy.
+            while True:
+                with contextlib.suppress(RuntimeBusyError):
+                    await other.run(code)
+                    return
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(run)
+            await host.called()
+            # Blocks its worker, the only one, for several times the queue's wait.
+            block = 'await call_tool("test:echo", {"value": 1})\nimport time\ntime.sleep(0.4)'
+            group.start_soon(other_runs, block)
+            await host.called(2)
+            host.release.set()
+        assert results == ["released"]
