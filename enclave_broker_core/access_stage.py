@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from .calls import ToolCall
@@ -39,11 +39,10 @@ class Access:
 
     def again(self, call_next: CallNext) -> CallNext:
         """The stage below the middleware: looks only at a call that was changed."""
+        look = self.first(call_next)
 
-        async def run(call: ToolCall) -> Any:
-            if call.target is None:
-                await self._require(call)
-            return await call_next(call)
+        def run(call: ToolCall) -> Coroutine[Any, Any, Any]:
+            return look(call) if call.target is None else call_next(call)
 
         return run
 

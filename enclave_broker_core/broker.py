@@ -10,12 +10,12 @@ from typing import Any, Self, TypeVar, Unpack
 
 from anyio.abc import TaskGroup
 
-from .abandonment import Abandoned
 from .calls import RunOutcome
 from .composition import Composition, Parts, open_parts
 from .contracts import SessionStore
 from .declaration import ToolOptions, declare
 from .errors import ConfigError
+from .guard import Guarded
 from .limits import RateLimiter
 from .mailbox import ToolCallMessage
 from .models import Principal, SessionLimits, SessionRecord, ToolSpec
@@ -84,7 +84,7 @@ class Broker:
             secrets=secrets,
         )
         self._redactor = Redactor()
-        self._abandoned = Abandoned()
+        self._guarded = Guarded()
         self._threads = Threads()
         self._registry = Registry()
         self._sessions = SessionManager(
@@ -98,9 +98,7 @@ class Broker:
         if self._composition is not None:
             raise ConfigError("this broker is open already")
         async with AsyncExitStack() as stack:
-            self._composition = await open_parts(
-                self._parts, stack, self._redactor, self._abandoned
-            )
+            self._composition = await open_parts(self._parts, stack, self._redactor, self._guarded)
             await stack.enter_async_context(self._sessions)
             for name, provider in self._composition.providers.items():
                 self._registry.publish(name, await provider.tools())
@@ -117,8 +115,9 @@ class Broker:
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool | None:
-        return await self._stack.__aexit__(kind, error, traceback)
+    ) -> None:
+        # The error of the block is the caller's: no task group is to wrap it into a group.
+        await self._stack.aclose()
 
     async def aclose(self) -> None:
         """End all sessions and close all parts; the same as leaving ``async with``."""
@@ -225,7 +224,7 @@ class Broker:
             calls=opened.record.calls if opened else 0,
             failed_calls=opened.record.failed if opened else 0,
             abandoned_threads=self._threads.abandoned,
-            abandoned_handlers=self._abandoned.count,
+            abandoned_handlers=self._guarded.let_go_count,
             dropped_observations=opened.sinks.dropped if opened else 0,
         )
 

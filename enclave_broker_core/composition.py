@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from .abandonment import Abandoned
 from .access_stage import Access
 from .contracts import (
     AccessPolicy,
@@ -22,6 +21,7 @@ from .contracts import (
 )
 from .errors import ConfigError
 from .failures import Failures
+from .guard import Guarded, guard_class
 from .limits import RateLimiter
 from .parts import as_part, default_part
 from .pipeline import compose, middleware_stage
@@ -44,7 +44,6 @@ class Parts:
     audits: Sequence[Any] = ()
     sinks: Sequence[Any] = ()
     secrets: Sequence[Any] | None = None
-    cancel_grace: float = 2.0
 
 
 @dataclass
@@ -60,7 +59,7 @@ class Composition:
 
 
 async def open_parts(
-    parts: Parts, stack: AsyncExitStack, redactor: Redactor, abandoned: Abandoned
+    parts: Parts, stack: AsyncExitStack, redactor: Redactor, guarded: Guarded
 ) -> Composition:
     """Enter every part on ``stack`` and compose them. ConfigError for what is no such part."""
 
@@ -85,9 +84,10 @@ async def open_parts(
 
     failures = Failures(redactor)
     access = Access(policies)
-    record = Record(redactor, failures, sinks.observe if sinks.active else None)
+    guards = guard_class()
+    record = Record(redactor, failures, guards, guarded, sinks.observe if sinks.active else None)
     judging = [policy for policy in policies if policy.judges_arguments]
-    invoke = Invoke(Secrets(sources, redactor), failures, abandoned, parts.cancel_grace)
+    invoke = Invoke(Secrets(sources, redactor), failures, guards, guarded)
     chain = compose(
         [
             record.stage,

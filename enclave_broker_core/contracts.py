@@ -6,7 +6,7 @@ not to wait. Times are float seconds. Errors of a backend are raised as BrokerEr
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -179,7 +179,7 @@ class AccessPolicy(Protocol):
     async def decide(self, request: AccessRequest) -> Decision: ...
 
 
-CallNext = Callable[[ToolCall], Awaitable[Any]]
+CallNext = Callable[[ToolCall], Coroutine[Any, Any, Any]]
 
 
 class Middleware(Protocol):

@@ -18,27 +18,27 @@ class EventLog:
     calls. When the store refuses, the places from there on are given out anew.
     """
 
-    __slots__ = ("_session_id", "_store", "_stored", "_under_way", "seq")
+    __slots__ = ("_session_id", "_store", "_stored", "seq")
 
     def __init__(self, session_id: str, store: SessionStore, seq: int = 0) -> None:
         self._session_id = session_id
         self._store = store
         self.seq = seq
         self._stored = seq
-        self._under_way = 0
 
     async def append(self, draft: Draft, call: CallRecord | None = None) -> None:
         self.seq = seq = self.seq + 1
         event = Event(self._session_id, seq, draft.type, draft.payload_json)
-        self._under_way += 1
         try:
             await self._store.append(self._session_id, (event,), call)
-            if seq > self._stored:
-                self._stored = seq
-        finally:
-            self._under_way -= 1
-            if not self._under_way:
+        except BaseException:
+            # What came after it in the meantime does not continue the log, so it fails
+            # too, and the last of them gives the places back.
+            if self.seq == seq:
                 self.seq = self._stored
+            raise
+        if seq > self._stored:
+            self._stored = seq
 
     async def end(self, draft: Draft, state: SessionState, at: float) -> bool:
         """Write the final event; False when somebody else had written one."""

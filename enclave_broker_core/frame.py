@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol
 
-import anyio
 from pydantic import JsonValue
 
 from . import events
 from .calls import CallRecord
 from .errors import BrokerError, SecretError
+from .guard import Guard
 from .json_form import json_text
 from .limits import KnownWindows
 from .models import Decision, Principal, SessionLimits
@@ -38,13 +38,10 @@ class CallSession(Protocol):
     def ending(self) -> BrokerError | None:
         """Why the session is being ended; None while it goes on."""
 
-    def begin_call(self, frame: CallFrame) -> None:
-        """Count the attempt, and cancel ``frame.scope`` when the session is ended."""
+    def finish_call(self, frame: CallFrame, failure: BrokerError | None) -> Awaitable[None] | None:
+        """The call has been recorded; what is still to be awaited when the session ends."""
 
-    async def finish_call(self, frame: CallFrame, failure: BrokerError | None) -> None:
-        """The call has been recorded."""
-
-    async def emit(self, draft: events.Draft, call: CallRecord | None = None) -> None: ...
+    def emit(self, draft: events.Draft, call: CallRecord | None = None) -> Awaitable[None]: ...
     async def call(self, name: str, args: Mapping[str, Any] | None = None) -> Any: ...
 
 
@@ -56,12 +53,13 @@ class CallFrame:
         "catalog",
         "deadline",
         "decision",
+        "guard",
         "partials",
         "refusal",
-        "scope",
         "secrets",
         "session",
         "started",
+        "stopped",
         "tool",
     )
 
@@ -80,11 +78,18 @@ class CallFrame:
         self.tool = tool
         self.started = started
         self.refusal = refusal
-        self.scope = anyio.CancelScope()
+        self.guard: Guard | None = None
+        self.stopped = False
         self.decision: Decision | None = None
         self.deadline: float | None = None
         self.secrets: Mapping[str, str] | None = None
         self.partials = 0
+
+    def stop(self) -> None:
+        """Stop the call, wherever it is on its way."""
+        self.stopped = True
+        if self.guard is not None:
+            self.guard.stop()
 
     @property
     def session_id(self) -> str:
@@ -109,7 +114,7 @@ class CallFrame:
         return self.secrets[name]
 
     def remaining(self) -> float | None:
-        return None if self.deadline is None else max(0.0, self.deadline - anyio.current_time())
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
     async def progress(
         self,

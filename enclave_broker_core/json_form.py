@@ -27,6 +27,11 @@ def json_text(value: Any, max_bytes: int) -> bytes:
     in its JSON form. Strings and containers are weighed first, so that a value of a
     gigabyte is refused without a copy of it being made.
     """
+    if type(value) is dict and _is_plain(value):
+        # Most arguments and results: nothing in them that could be large or no JSON.
+        text = to_json(value)
+        if len(text) <= max_bytes:
+            return text
     if _weigh(value, max_bytes, 0) < 0:
         raise TooLargeError(f"larger than {max_bytes} bytes")
     try:
@@ -55,6 +60,22 @@ def parse(text: bytes | str) -> Any:
     if place is not None:
         raise NotJsonError(f"a number is too large{place and f' (at {place})'}")
     return value
+
+
+def _is_plain(value: dict[Any, Any]) -> bool:
+    """Whether it has a few short strings and small numbers, and nothing else."""
+    if len(value) > 16:
+        return False
+    for key, item in value.items():
+        if type(key) is not str:
+            return False
+        kind = type(item)
+        if kind is str:
+            if len(item) > 1024 or not item.isascii():
+                return False
+        elif kind is not int and kind is not bool and item is not None:
+            return False
+    return True
 
 
 def _lenient(text: bytes) -> Any:

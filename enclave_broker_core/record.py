@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -27,13 +28,16 @@ from .errors import (
 )
 from .failures import Failures
 from .frame import CallFrame
+from .guard import Guard, Guarded, LetGoError, StoppedError
 from .json_form import NotJsonError, TooLargeError, json_text
 from .observations import CallFinished, Observation
 from .redaction import Redactor
 
+_log = logging.getLogger(__name__)
+
 Observe = Callable[[Observation], Awaitable[None]]
 
-_REFUSALS = (
+REFUSALS = (
     AccessDeniedError,
     ApprovalRequiredError,
     ArgumentsError,
@@ -46,54 +50,72 @@ _REFUSALS = (
 class Record:
     """Writes the call's two events, its place in the history and its observation."""
 
-    def __init__(self, redactor: Redactor, failures: Failures, observe: Observe | None) -> None:
+    def __init__(
+        self,
+        redactor: Redactor,
+        failures: Failures,
+        guards: type[Guard],
+        guarded: Guarded,
+        observe: Observe | None,
+    ) -> None:
         self._redactor = redactor
         self._failures = failures
+        self._guards = guards
+        self._guarded = guarded
         self._observe = observe
         self.calls = 0
         self.failed = 0
 
     def stage(self, call_next: CallNext) -> CallNext:
-        redactor = self._redactor
+        guards, guarded, redactor = self._guards, self._guarded, self._redactor
 
         async def run(call: ToolCall) -> Any:
             frame: CallFrame = call.frame
             session = frame.session
-            started_at, started = time.time(), time.perf_counter()
-            arguments_json = redactor.json(call.arguments_json)
-            session.begin_call(frame)
             self.calls += 1
+            started_at = time.time()
+            arguments_json = redactor.json(call.arguments_json)
             failure: BrokerError | None = None
             cancelled: BaseException | None = None
-            text = b""
+            text = b"null"
             try:
                 name_json = redactor.json(to_json(call.name))
                 await session.emit(events.tool_call(frame.call_id, name_json, arguments_json))
-                with frame.scope:
-                    if frame.refusal is not None:
-                        raise frame.refusal
-                    result = await call_next(call)
-                    text = json_text(result, session.limits.max_result_bytes)
-            except BrokerError as error:
-                failure = error
-            except TooLargeError as error:
-                failure = ResultTooLargeError(f"the result of {call.name} is too large: {error}")
-            except NotJsonError as error:
-                failure = ToolError(f"the result of {call.name} can't be passed on: {error}")
+                if frame.refusal is not None:
+                    raise frame.refusal
+                guard = frame.guard = guards(call_next(call), guarded)
+                if frame.stopped:
+                    guard.stop()
+                text = json_text(await guard, session.limits.max_result_bytes)
             except anyio.get_cancelled_exc_class() as error:
                 cancelled = error
             except BaseException as error:
-                failure = self._failures.of(call.name, error)
-            if frame.scope.cancel_called:
-                failure = session.ending or failure
+                failure = self._failure(call, error)
             try:
-                failure = self._clean(failure)
-                seconds = time.perf_counter() - started
-                await self._write(
-                    call, arguments_json, started_at, seconds, failure, cancelled is not None
+                seconds = time.monotonic() - frame.started
+                if failure is None and cancelled is None:
+                    draft = events.tool_succeeded(frame.call_id, seconds)
+                    outcome: Outcome = "ok"
+                    code: str | None = None
+                else:
+                    draft, outcome, code = self._failed(frame, seconds, failure)
+                record = CallRecord(
+                    frame.call_id,
+                    call.name,
+                    arguments_json,
+                    outcome,
+                    code,
+                    started_at,
+                    started_at + seconds,
+                    "" if frame.decision is None else frame.decision.rule,
                 )
+                await session.emit(draft, record)
+                if self._observe is not None:
+                    await self._observe(_finished(call, record, failure))
             finally:
-                await session.finish_call(frame, failure)
+                ending = session.finish_call(frame, failure)
+                if ending is not None:
+                    await ending
             if cancelled is not None:
                 raise cancelled
             if failure is not None:
@@ -102,57 +124,50 @@ class Record:
 
         return run
 
-    def _clean(self, failure: BrokerError | None) -> BrokerError | None:
-        """The same error, with no secret in its message."""
-        if failure is not None and self._redactor.active:
+    def _failure(self, call: ToolCall, error: BaseException) -> BrokerError:
+        """What was raised, as the caller sees it; with no secret in its message."""
+        ending: BrokerError | None = call.frame.session.ending
+        failure: BrokerError
+        if isinstance(error, BrokerError):
+            failure = error
+        elif isinstance(error, LetGoError):
+            _log.error("%s did not stop when it was cancelled, and was let go", call.name)
+            failure = ending or ToolError(f"{call.name} did not stop when it was cancelled")
+        elif isinstance(error, StoppedError):
+            failure = ending or ToolError(f"{call.name} was stopped")
+        elif isinstance(error, TooLargeError):
+            failure = ResultTooLargeError(f"the result of {call.name} is too large: {error}")
+        elif isinstance(error, NotJsonError):
+            failure = ToolError(f"the result of {call.name} can't be passed on: {error}")
+        else:
+            failure = self._failures.of(call.name, error)
+        if self._redactor.active:
             failure.message = self._redactor.text(failure.message)
             failure.args = (failure.message,)
         return failure
 
-    async def _write(
-        self,
-        call: ToolCall,
-        arguments_json: bytes,
-        started_at: float,
-        seconds: float,
-        failure: BrokerError | None,
-        cancelled: bool,
-    ) -> None:
-        frame: CallFrame = call.frame
-        outcome: Outcome = "ok"
-        code: str | None = None
+    def _failed(
+        self, frame: CallFrame, seconds: float, failure: BrokerError | None
+    ) -> tuple[events.Draft, Outcome, str]:
+        self.failed += 1
+        code, message = "CANCELLED", "the caller cancelled it"
+        outcome: Outcome = "cancelled"
         if failure is not None:
-            self.failed += 1
-            code = failure.code
-            outcome = "refused" if isinstance(failure, _REFUSALS) else "error"
-            if isinstance(failure, SessionError):
-                outcome = "cancelled"
-            draft = events.tool_failed(frame.call_id, seconds, code, failure.message)
-        elif cancelled:
-            outcome, code = "cancelled", "CANCELLED"
-            draft = events.tool_failed(frame.call_id, seconds, code, "the caller cancelled it")
-        else:
-            draft = events.tool_succeeded(frame.call_id, seconds)
-        rule = "" if frame.decision is None else frame.decision.rule
-        record = CallRecord(
-            frame.call_id,
-            call.name,
-            arguments_json,
-            outcome,
-            code,
-            started_at,
-            started_at + seconds,
-            rule,
-        )
-        await frame.session.emit(draft, record)
-        if self._observe is not None:
-            await self._observe(
-                CallFinished(
-                    frame.session.id,
-                    call.principal,
-                    record,
-                    frame.decision,
-                    hashlib.sha256(call.arguments_json).hexdigest(),
-                    None if failure is None else failure.message,
-                )
-            )
+            code, message = failure.code, failure.message
+            if isinstance(failure, REFUSALS):
+                outcome = "refused"
+            elif not isinstance(failure, SessionError):
+                outcome = "error"
+        return events.tool_failed(frame.call_id, seconds, code, message), outcome, code
+
+
+def _finished(call: ToolCall, record: CallRecord, failure: BrokerError | None) -> CallFinished:
+    frame: CallFrame = call.frame
+    return CallFinished(
+        frame.session.id,
+        call.principal,
+        record,
+        frame.decision,
+        hashlib.sha256(call.arguments_json).hexdigest(),
+        None if failure is None else failure.message,
+    )

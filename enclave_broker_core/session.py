@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -52,10 +52,15 @@ class Session:
         surroundings: Surroundings,
         on_end: Callable[[Session], None] | None = None,
     ) -> None:
+        self.id: str = record.id
+        self.principal: Principal | None = record.principal
+        self.metadata: Mapping[str, JsonValue] = record.metadata
+        self.limits: SessionLimits = record.limits
         self._on_end = on_end
         self._record = record
         self._around = surroundings
         self._log = EventLog(record.id, surroundings.store)
+        self.emit = self._log.append
         self._call_prefix = f"c_{uuid4().hex[:10]}_"
         self._calls: set[CallFrame] = set()
         self._lane: RunLane | None = None
@@ -81,22 +86,6 @@ class Session:
         await self.emit(wire.session_init(self.id, self._record.expires_at))
 
     # What it is
-
-    @property
-    def id(self) -> str:
-        return self._record.id
-
-    @property
-    def principal(self) -> Principal | None:
-        return self._record.principal
-
-    @property
-    def metadata(self) -> Mapping[str, JsonValue]:
-        return self._record.metadata
-
-    @property
-    def limits(self) -> SessionLimits:
-        return self._record.limits
 
     @property
     def state(self) -> SessionState:
@@ -140,7 +129,7 @@ class Session:
         if self.ending is not None:
             raise self.ending
         self._attempts = attempt = self._attempts + 1
-        catalog = self._around.catalog
+        around, limits = self._around, self.limits
         refusal: BrokerError | None = None
         arguments_json = NO_ARGUMENTS
         if args:
@@ -148,43 +137,34 @@ class Session:
                 arguments_json = self._arguments(name, args)
             except BrokerError as error:
                 refusal = error
-        most = self._record.limits.max_tool_calls
+        most = limits.max_tool_calls
         if most is not None and attempt > most:
-            refusal = MaxToolCallsError(
-                f"this session may make {most} tool calls and has made them"
-            )
+            refusal = MaxToolCallsError(f"the {most} tool calls of this session are used up")
+        catalog = around.catalog
         name = catalog.canonical(name[:LONGEST_NAME])
-        frame = CallFrame(
-            self, f"{self._call_prefix}{attempt}", catalog, name, time.monotonic(), refusal
+        own_id = f"{self._call_prefix}{attempt}"
+        frame = CallFrame(self, own_id, catalog, name, time.monotonic(), refusal)
+        self._calls.add(frame)
+        return await around.chain(
+            ToolCall(call_id or own_id, name, arguments_json, self.principal, frame)
         )
-        call = ToolCall(call_id or frame.call_id, name, arguments_json, self.principal, frame)
-        return await self._around.chain(call)
 
     def _arguments(self, name: str, args: Mapping[str, Any]) -> bytes:
         if not isinstance(args, Mapping):
             raise ArgumentsError(f"the arguments of {name} must be an object, by name")
         try:
-            return json_text(args, self._record.limits.max_argument_bytes)
+            return json_text(args, self.limits.max_argument_bytes)
         except TooLargeError as problem:
             raise ArgumentsError(f"the arguments of {name} are too large: {problem}") from None
         except NotJsonError as problem:
             raise ArgumentsError(f"the arguments of {name}: {problem}") from None
 
-    def begin_call(self, frame: CallFrame) -> None:
-        self._calls.add(frame)
-        if self.ending is not None:
-            frame.scope.cancel()
-
-    async def finish_call(self, frame: CallFrame, failure: BrokerError | None) -> None:
+    def finish_call(self, frame: CallFrame, failure: BrokerError | None) -> Awaitable[None] | None:
         self.last_active = time.monotonic()
-        if failure is not None and self._record.limits.cancel_on_first_error:
+        if failure is not None and self.limits.cancel_on_first_error:
             self._stop(SessionCancelledError(f"cancelled by its first error: {failure.message}"))
         self._calls.discard(frame)
-        if self.ending is not None:
-            await self._conclude_when_quiet()
-
-    async def emit(self, draft: wire.Draft, call: CallRecord | None = None) -> None:
-        await self._log.append(draft, call)
+        return None if self.ending is None else self._conclude_when_quiet()
 
     def redact(self, text: str) -> str:
         return self._around.redactor.text(text)
@@ -342,8 +322,8 @@ class Session:
             state = SessionState.CANCELLED if cancelled else SessionState.FAILED
             final = wire.final_error(error, self.stats())
         self._final = (final, state)
-        for frame in self._calls:
-            frame.scope.cancel()
+        for frame in tuple(self._calls):
+            frame.stop()
         if self._lane is not None:
             self._lane.close()
             self._around.tasks.start_soon(self._conclude_after, self._lane)

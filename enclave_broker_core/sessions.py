@@ -117,8 +117,9 @@ class SessionManager:
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool | None:
-        return await self._stack.__aexit__(kind, error, traceback)
+    ) -> None:
+        # The error of the block is the caller's: no task group is to wrap it into a group.
+        await self._stack.aclose()
 
     @property
     def surroundings(self) -> Surroundings:

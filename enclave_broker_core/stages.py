@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any
 
 import anyio
 
-from .abandonment import Abandoned, AbandonedError, Guarded, as_coroutine
 from .access_stage import ask, refusal
 from .calls import ToolCall
 from .contracts import AccessPolicy, AccessRequest, CallNext, Limiter, Tool
@@ -18,11 +19,11 @@ from .errors import (
     DeadlineExceededError,
     PluginError,
     RateLimitedError,
-    ToolError,
     ToolTimeoutError,
 )
 from .failures import Failures
 from .frame import CallFrame
+from .guard import Guard, Guarded, LateError, LetGoError, StoppedError
 from .json_form import NotJsonError
 from .limits import KnownWindows, RateLimiter
 from .models import Admission, ToolSpec, Verdict, Window
@@ -41,13 +42,15 @@ class Limits:
         self._limiter = limiter
 
     def stage(self, call_next: CallNext) -> CallNext:
-        async def run(call: ToolCall) -> Any:
-            windows = self._windows(call)
-            if windows:
-                admission = await self._acquire(windows)
-                if admission.refused_by is not None:
-                    raise rate_limited(call.name, admission.refused_by, admission.retry_after)
+        async def counted(call: ToolCall, windows: Sequence[Window]) -> Any:
+            admission = await self._acquire(windows)
+            if admission.refused_by is not None:
+                raise rate_limited(call.name, admission.refused_by, admission.retry_after)
             return await call_next(call)
+
+        def run(call: ToolCall) -> Coroutine[Any, Any, Any]:
+            windows = self._windows(call)
+            return counted(call, windows) if windows else call_next(call)
 
         return run
 
@@ -132,12 +135,12 @@ class Invoke:
     """The innermost: resolves secrets, sets the deadline and runs the handler."""
 
     def __init__(
-        self, secrets: Secrets, failures: Failures, abandoned: Abandoned, grace: float
+        self, secrets: Secrets, failures: Failures, guards: type[Guard], guarded: Guarded
     ) -> None:
         self._secrets = secrets
         self._failures = failures
-        self._abandoned = abandoned
-        self._grace = grace
+        self._guards = guards
+        self._guarded = guarded
 
     async def __call__(self, call: ToolCall, tool: Tool, arguments: Any) -> Any:
         frame: CallFrame = call.frame
@@ -147,57 +150,37 @@ class Invoke:
         if spec.secrets:
             frame.secrets = await self._secrets.all(spec.secrets)
         budget = frame.session.limits.call_timeout
-        own = spec.timeout
-        if own is not None and (budget is None or own <= budget):
-            return await self._within(own, frame, tool, arguments, ToolTimeoutError)
-        if budget is not None:
-            return await self._within(budget, frame, tool, arguments, DeadlineExceededError)
-        return await self._handle(frame, tool, arguments, frame.scope)
-
-    async def _within(
-        self,
-        seconds: float,
-        frame: CallFrame,
-        tool: Tool,
-        arguments: Any,
-        error: type[ToolTimeoutError] | type[DeadlineExceededError],
-    ) -> Any:
-        deadline = anyio.current_time() + seconds
-        outer = frame.deadline
-        frame.deadline = deadline if outer is None else min(outer, deadline)
-        late: Exception | None = None
-        result: Any = None
+        seconds = spec.timeout
+        late: type[ToolTimeoutError] | type[DeadlineExceededError] = ToolTimeoutError
+        if budget is not None and (seconds is None or budget < seconds):
+            seconds, late = budget, DeadlineExceededError
         try:
-            with anyio.CancelScope(deadline=deadline) as scope:
-                try:
-                    result = await self._handle(frame, tool, arguments, scope)
-                except ToolError as failure:
-                    # What a handler raises because it was cancelled is not the reason.
-                    if not scope.cancel_called:
-                        raise
-                    late = failure
-        finally:
-            frame.deadline = outer
-        if scope.cancel_called:
-            raise error(f"{frame.tool} did not answer within {seconds:g} s") from late
-        return result
-
-    async def _handle(
-        self, frame: CallFrame, tool: Tool, arguments: Any, scope: anyio.CancelScope
-    ) -> Any:
-        try:
+            if seconds is None:
+                return await tool.invoke(arguments, frame)
+            frame.deadline = time.monotonic() + seconds
             running = as_coroutine(tool.invoke(arguments, frame))
-            return await Guarded(running, scope, self._abandoned, self._grace)
-        except BrokerError:
+            return await self._guards(running, self._guarded, seconds)
+        except (BrokerError, StoppedError):
             raise
-        except AbandonedError:
-            _log.error(
-                "%s swallowed its cancellation and was let go (%d so far)",
-                frame.tool,
-                self._abandoned.count,
-            )
-            raise ToolError(f"{frame.tool} did not stop when it was cancelled") from None
+        except LateError:
+            raise late(f"{call.name} did not answer within {seconds:g} s") from None
+        except LetGoError:
+            _log.error("%s did not stop when its time was over, and was let go", call.name)
+            raise late(
+                f"{call.name} did not answer within {seconds:g} s, and did not stop then"
+            ) from None
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as problem:
-            raise self._failures.of(frame.tool, problem) from problem
+            raise self._failures.of(call.name, problem) from problem
+
+
+def as_coroutine(awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
+    """The awaitable itself when it is a coroutine, else one that awaits it."""
+    if inspect.iscoroutine(awaitable):
+        return awaitable
+    return _await(awaitable)
+
+
+async def _await(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
