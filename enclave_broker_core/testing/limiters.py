@@ -54,7 +54,7 @@ class LimiterSuite(Suite):
     """
 
     seconds: ClassVar[float] = 1.0
-    leeway: ClassVar[float] = 0.3
+    leeway: ClassVar[float] = 0.4
 
     def open_limiter(self) -> AbstractAsyncContextManager[Limiter]:
         raise NotImplementedError("the subclass says how its limiter is opened")

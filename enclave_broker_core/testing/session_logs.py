@@ -60,7 +60,8 @@ class SessionLogSuite(StoreSuite):
             await store.append("s_1", [event(4)], refused)
             await store.append("s_1", [], call("c_1"))
             assert list(await store.history("s_1")) == [call("c_9"), refused, call("c_1")]
-            assert await written(store) == events(1, 4)
+            await store.append("s_1", [event(5)])
+            assert await written(store) == events(1, 5)
 
     @pytest.mark.parametrize("seqs", [[4], [2], [1], [0], [3, 5], [3, 3], [3, 4, 6], [4, 3]])
     async def test_a_gap_is_refused_and_leaves_nothing(self, seqs: list[int]) -> None:

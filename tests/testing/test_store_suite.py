@@ -27,13 +27,6 @@ class ForgetsAnEvent(MemoryStore):
             self._sessions[session_id].events.pop()
 
 
-class ForgetsTheCall(MemoryStore):
-    async def append(
-        self, session_id: str, events: Sequence[Event], call: CallRecord | None = None
-    ) -> None:
-        await super().append(session_id, events, call if events else None)
-
-
 class AllowsAGap(MemoryStore):
     async def append(
         self, session_id: str, events: Sequence[Event], call: CallRecord | None = None
@@ -205,13 +198,6 @@ class CountsBeforeItWaits(MemoryStore):
         await super().create(record)
 
 
-class CountsTheEnded(MemoryStore):
-    async def create(self, record: SessionRecord, *, max_open: int | None = None) -> None:
-        if max_open is not None:
-            max_open -= len(self._ended)
-        await super().create(record, max_open=max_open)
-
-
 class GuessesWhenToRetry(MemoryStore):
     def _next_expiry(self) -> float:
         return 1.0
@@ -266,7 +252,6 @@ class MiscountsTheSwept(MemoryStore):
 
 FAULTS: dict[type[MemoryStore], str] = {
     ForgetsAnEvent: "events_read_back_in_order_as_they_were_given",
-    ForgetsTheCall: "a_call_is_kept_with_the_events_that_came_with_it",
     AllowsAGap: "a_gap_is_refused_and_leaves_nothing",
     WritesEventsOneByOne: "a_gap_is_refused_and_leaves_nothing",
     CanBeCancelledHalfWay: "a_cancelled_append_is_finished_or_has_not_happened",
@@ -285,7 +270,6 @@ FAULTS: dict[type[MemoryStore], str] = {
     StopsOthersWhenOneIsCancelled: "a_cancelled_reader_leaves_no_trace",
     LetsOneTooManyIn: "max_open_counts_the_sessions_that_have_not_ended",
     CountsBeforeItWaits: "max_open_holds_when_many_create_at_once",
-    CountsTheEnded: "max_open_counts_the_sessions_that_have_not_ended",
     GuessesWhenToRetry: "a_refusal_says_when_the_next_session_expires",
     SaysToRetryInThePast: "a_refusal_never_says_to_come_back_in_the_past",
     OverwritesAnId: "an_id_that_is_taken_is_refused",

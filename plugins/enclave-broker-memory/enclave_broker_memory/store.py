@@ -131,9 +131,9 @@ class MemoryStore:
             return False
         if not state.ended:
             raise ValueError(f"{state.value!r} is not the state of a session that has ended")
+        # This wakes the readers too, who run when all of it is done.
         await self.append(session_id, [final])
         session.end(state, at)
-        session.wake()
         self._open.remove(session.expires_at, session_id)
         self._ended.add(at, session_id)
         if len(self._ended) > self._max_ended:
