@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import JsonValue, TypeAdapter, ValidationError, field_validator
 
-from .contracts import AccessRequest
+from .contracts import AccessPolicy, AccessRequest, Component, OpenContext
 from .errors import ConfigError
 from .models import Decision, Frozen, Principal, Verdict
 from .pattern_index import PatternIndex
@@ -66,7 +67,7 @@ class AccessController:
     every rule that is wrong.
     """
 
-    judges_arguments: ClassVar[bool] = False
+    judges_arguments: bool = False
 
     def __init__(
         self, rules: Sequence[Rule | Mapping[str, Any]] = (), *, default: Default = "deny"
@@ -158,3 +159,18 @@ def _principal(caller: Principal | Mapping[str, Any] | None) -> Principal | None
         roles=frozenset(roles),
         attributes=known,
     )
+
+
+class RulesConfig(Frozen):
+    """The table of ``use = "rules"``: ordered rules, and what holds when none matches."""
+
+    default: Default = "deny"
+    rules: tuple[Rule, ...] = ()
+
+
+@asynccontextmanager
+async def open_rules(config: RulesConfig, context: OpenContext) -> AsyncIterator[AccessPolicy]:
+    yield AccessController(config.rules, default=config.default)
+
+
+RULES = Component("rules", open_rules, RulesConfig)

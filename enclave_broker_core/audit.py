@@ -7,9 +7,9 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_core import to_json
 
 from .contracts import Component, EventSink, OpenContext
@@ -28,6 +28,12 @@ class AuditConfig(Frozen):
     to: Literal["stdout", "file"] = "file"
     path: Path | None = Field(default=None)
     sync: bool = False
+
+    @model_validator(mode="after")
+    def _has_path(self) -> Self:
+        if self.to == "file" and self.path is None:
+            raise ValueError('to = "file" needs a path')
+        return self
 
 
 class AuditLog:

@@ -215,6 +215,10 @@ class Broker:
             await session.abort(error)
             raise
 
+    def conceal(self, value: str) -> None:
+        """Blot a secret out of results, events, histories, logs and messages from now on."""
+        self._redactor.add(value)
+
     def stats(self) -> BrokerStats:
         """Counts for operators."""
         opened = self._composition

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import importlib_metadata
@@ -18,6 +15,7 @@ import pluggy
 from . import hookspecs
 from .contracts import CONTRACT_VERSION, Command, Component
 from .errors import PluginError
+from .modules import import_file, is_file
 from .patterns import Pattern
 
 GROUP = "enclave_broker"
@@ -36,6 +34,16 @@ KINDS: Mapping[str, str] = {
     "routes": "enclave_routes",
 }
 
+# A kind as people say it, where its key would not do.
+WORDS: Mapping[str, str] = {
+    "store": "session store",
+    "tools": "tool provider",
+    "access": "access policy",
+    "sink": "event sink",
+    "secrets": "secret source",
+}
+
+# The kinds that are never optional: without one of them the broker would let too much pass.
 FAIL_CLOSED = frozenset({"store", "access", "limiter", "authenticator"})
 
 # What to install for a part that is not there, by kind and name.
@@ -52,6 +60,10 @@ KNOWN_DISTRIBUTIONS: Mapping[tuple[str, str], str] = {
     ("tools", "openapi"): "enclave-broker-openapi",
     ("tools", "mcp"): "enclave-broker-mcp",
     ("sink", "otel"): "enclave-broker-otel",
+    ("middleware", "otel"): "enclave-broker-otel",
+    ("middleware", "retry"): "enclave-broker-middleware",
+    ("middleware", "cache"): "enclave-broker-middleware",
+    ("middleware", "circuit_breaker"): "enclave-broker-middleware",
 }
 
 
@@ -60,7 +72,7 @@ class Plugin:
     """One plugin: where it comes from, and what became of it.
 
     ``state`` is "loaded", "blocked", "not allowed" or "failed"; ``error`` says why.
-    ``parts`` is kind → names.
+    ``parts`` is kind → names. What is ``optional`` may have failed.
     """
 
     name: str
@@ -69,6 +81,7 @@ class Plugin:
     state: str
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     error: str | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,7 +89,8 @@ class Choice:
     """Which plugins may load: patterns of names, local files and modules, and blocked names.
 
     An ``allow`` entry that ends in ``.py`` or contains a ``/`` is a file, relative to
-    ``base_dir``. What is in ``optional`` may fail to load.
+    ``base_dir``; one with a dot in it that is no plugin's name is a module. What is in
+    ``optional`` may fail to load.
     """
 
     allow: Sequence[str] = ("*",)
@@ -98,73 +112,90 @@ class Plugins:
         return iter(self._found)
 
     def load(self, choice: Choice) -> None:
-        """Load every plugin that the choice allows. PluginError names the one that fails."""
-        names = [text for text in choice.allow if not _is_file(text)]
-        allowed = [Pattern(text) for text in names]
-        blocked = [Pattern(text) for text in choice.block]
-        seen: set[str] = set()
+        """Load every plugin that the choice allows. PluginError names all that fail."""
+        failed = self.attempt(choice)
+        if failed:
+            raise PluginError("; ".join(failed))
+
+    def attempt(self, choice: Choice) -> list[str]:
+        """Load what can be loaded; why the others failed, those that are not optional."""
+        allowed = [Pattern(text) for text in choice.allow if not is_file(text)]
+        blocked = [Pattern(text) for text in choice.block if not is_file(text)]
+        seen: list[str] = []
+        before = len(self._found)
         for entry in _entry_points():
             name, owner = entry.name, entry.dist.name if entry.dist else "unknown"
             version = entry.dist.version if entry.dist else "?"
-            seen.add(name)
+            seen.append(name)
             if any(pattern.matches(name) for pattern in blocked):
                 self._found.append(Plugin(name, owner, version, "blocked"))
             elif not any(pattern.matches(name) for pattern in allowed):
                 self._found.append(Plugin(name, owner, version, "not allowed"))
             else:
-                self._load_entry(entry, name, owner, version, name in choice.optional)
-        for text in choice.allow:
-            if _is_file(text):
-                self._register(_module_of(choice.base_dir / text), text, "local file", "-")
+                self._try(entry.load, name, owner, version, choice)
+        for text in dict.fromkeys(choice.allow):
+            if text in choice.block:
+                if text not in seen:
+                    self._found.append(Plugin(text, "-", "-", "blocked"))
+            elif is_file(text):
+                path = choice.base_dir / text
+                self._try(_importing(path), text, "a local file", "-", choice)
             elif Pattern(text).exact and text not in seen:
-                self._missing(text, seen, optional=text in choice.optional)
+                if "." in text:
+                    module = _importing_module(text)
+                    self._try(module, text, "a local module", "-", choice)
+                else:
+                    self._missing(text, seen, optional=text in choice.optional)
+        return [
+            plugin.error
+            for plugin in self._found[before:]
+            if plugin.error is not None and not plugin.optional
+        ]
 
-    def add(self, plugin: object, name: str) -> None:
-        """Take an object or a module as a plugin, without any packaging."""
-        self._register(plugin, name, "given in the program", "-")
-
-    def _load_entry(
-        self,
-        entry: importlib_metadata.EntryPoint,
-        name: str,
-        owner: str,
-        version: str,
-        may_fail: bool,
+    def add(
+        self, plugin: object, name: str, owner: str = "the program", version: str = "-"
     ) -> None:
+        """Take an object or a module as a plugin, without any packaging."""
+        self._register(plugin, name, owner, version)
+
+    def _try(
+        self, load: Callable[[], object], name: str, owner: str, version: str, choice: Choice
+    ) -> None:
+        whose = _whose(name, owner, version)
         try:
             try:
-                module = entry.load()
+                plugin = load()
+            except PluginError as problem:
+                raise PluginError(f"{whose}: {problem.message}") from problem
             except Exception as problem:
                 raise PluginError(
-                    f"plugin {name!r} of {owner} {version} did not import:"
-                    f" {type(problem).__name__}: {problem}"
+                    f"{whose} did not import: {type(problem).__name__}: {problem}"
                 ) from problem
-            self._register(module, name, owner, version)
+            self._register(plugin, name, owner, version)
         except PluginError as problem:
-            if not may_fail:
-                raise
-            self._found.append(Plugin(name, owner, version, "failed", error=problem.message))
+            optional = name in choice.optional
+            self._found.append(
+                Plugin(name, owner, version, "failed", error=problem.message, optional=optional)
+            )
 
-    def _missing(self, name: str, seen: Iterable[str], *, optional: bool) -> None:
-        try:
-            module = importlib.import_module(name) if "." in name else None
-        except ImportError as problem:
-            raise PluginError(f"plugin module {name!r} did not import: {problem}") from problem
-        if module is not None:
-            self._register(module, name, "local module", "-")
-            return
-        near = difflib.get_close_matches(name, list(seen), n=1)
+    def _missing(self, name: str, seen: Sequence[str], *, optional: bool) -> None:
+        near = difflib.get_close_matches(name, seen, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         message = (
             f"no installed plugin is named {name!r}{hint}"
             f" (the plugin of that name may be in enclave-broker-{name}: install it)"
         )
-        if not optional:
-            raise PluginError(message)
-        self._found.append(Plugin(name, "-", "-", "failed", error=message))
+        self._found.append(Plugin(name, "-", "-", "failed", error=message, optional=optional))
 
     def _register(self, plugin: object, name: str, owner: str, version: str) -> None:
-        whose = f"plugin {name!r} of {owner}"
+        whose = _whose(name, owner, version)
+        holder = self._manager.get_plugin(name)
+        if holder is not None and holder is not plugin:
+            other = next(p for p in self._found if p.name == name and p.state == "loaded")
+            raise PluginError(
+                f"{whose} and {_whose(name, other.distribution, other.version)} have one name;"
+                " block it or uninstall one of them"
+            )
         try:
             self._manager.register(plugin, name)
             self._manager.check_pending()
@@ -172,6 +203,9 @@ class Plugins:
             if self._manager.get_plugin(name) is plugin:
                 self._manager.unregister(name=name)
             raise PluginError(f"{whose}: {_hook_problem(problem)}") from problem
+        if not self._manager.get_hookcallers(plugin):
+            self._manager.unregister(name=name)
+            raise PluginError(f"{whose} implements no hook; mark its functions with @hookimpl")
         parts: dict[str, tuple[str, ...]] = {}
         try:
             for kind, hook in KINDS.items():
@@ -208,14 +242,15 @@ class Plugins:
         if isinstance(part, Component) and part.contract != CONTRACT_VERSION:
             newer = part.contract > CONTRACT_VERSION
             raise PluginError(
-                f"{whose}: its {kind} {part.name!r} is written for contract version"
+                f"{whose}: its {_word(kind)} {part.name!r} is written for contract version"
                 f" {part.contract}, this core knows version {CONTRACT_VERSION};"
                 f" upgrade {'enclave-broker-core' if newer else 'the plugin'}"
             )
         other = self._parts.get((kind, part.name))
         if other is not None:
             raise PluginError(
-                f"{whose} and {other[1]} both offer a {kind} named {part.name!r}; block one of them"
+                f"{other[1]} and {whose} both offer {_a(_word(kind))} named {part.name!r};"
+                " block one of them"
             )
         self._parts[kind, part.name] = (part, whose)
 
@@ -225,15 +260,37 @@ class Plugins:
         if held is not None:
             component: Component = held[0]
             return component
-        names = self.names(kind)
-        near = difflib.get_close_matches(name, names, n=1)
+        raise PluginError(f"there is no {_word(kind)} named {name!r}; {self._hint(kind, name)}")
+
+    def _hint(self, kind: str, name: str) -> str:
+        for plugin in self._found:
+            if plugin.state != "loaded" and _may_offer(plugin, kind, name):
+                whose = _whose(plugin.name, plugin.distribution, plugin.version)
+                return plugin.error or f"{whose} is {plugin.state}"
+        if (kind, name) in KNOWN_DISTRIBUTIONS:
+            return f"install {KNOWN_DISTRIBUTIONS[kind, name]}"
+        installed = self.names(kind)
+        known = [known for of_kind, known in KNOWN_DISTRIBUTIONS if of_kind == kind]
+        near = difflib.get_close_matches(name, {*installed, *known}, n=1)
+        if near and near[0] in installed:
+            return f"did you mean {near[0]!r}?"
         if near:
-            hint = f"did you mean {near[0]!r}?"
-        elif (kind, name) in KNOWN_DISTRIBUTIONS:
-            hint = f"install {KNOWN_DISTRIBUTIONS[kind, name]}"
-        else:
-            hint = f"there are: {', '.join(names)}" if names else "no plugin offers one"
-        raise PluginError(f"there is no {kind} named {name!r}; {hint}")
+            return f"did you mean {near[0]!r}, of {KNOWN_DISTRIBUTIONS[kind, near[0]]}?"
+        return f"there are: {', '.join(installed)}" if installed else "no plugin offers one"
+
+    def missing_optional(self, kind: str, name: str, optional: Sequence[str]) -> bool:
+        """Whether a part is missing because a plugin that is marked optional did not load.
+
+        Never so for stores, access policies, limiters and authenticators.
+        """
+        if kind in FAIL_CLOSED or (kind, name) in self._parts:
+            return False
+        loaded = {plugin.name for plugin in self._found if plugin.state == "loaded"}
+        return any(
+            _may_offer(Plugin(text, "-", "-", "failed"), kind, name)
+            for text in optional
+            if text not in loaded
+        )
 
     def whose(self, kind: str, name: str) -> str:
         """The plugin and the distribution that a part comes from, in words."""
@@ -253,26 +310,30 @@ def _entry_points() -> list[importlib_metadata.EntryPoint]:
     return [unique[key] for key in sorted(unique)]
 
 
-def _is_file(text: str) -> bool:
-    return text.endswith(".py") or "/" in text
+def _importing(path: Path) -> Callable[[], object]:
+    return lambda: import_file(path)
 
 
-def _module_of(path: Path) -> ModuleType:
-    name = f"enclave_broker_local_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise PluginError(f"there is no plugin file {path}")
-    module = importlib.util.module_from_spec(spec)
-    # Needed while it is executed, by dataclasses and by pydantic's look-up of hints.
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as problem:
-        del sys.modules[name]
-        raise PluginError(
-            f"plugin file {path} did not import: {type(problem).__name__}: {problem}"
-        ) from problem
-    return module
+def _importing_module(name: str) -> Callable[[], object]:
+    return lambda: importlib.import_module(name)
+
+
+def _may_offer(plugin: Plugin, kind: str, name: str) -> bool:
+    """Whether a plugin that did not load would offer a part: by its name, all there is."""
+    known = KNOWN_DISTRIBUTIONS.get((kind, name))
+    return plugin.name == name or known in (plugin.distribution, f"enclave-broker-{plugin.name}")
+
+
+def _whose(name: str, owner: str, version: str) -> str:
+    return f"plugin {name!r} of {owner}{'' if version == '-' else f' {version}'}"
+
+
+def _word(kind: str) -> str:
+    return WORDS.get(kind, kind)
+
+
+def _a(word: str) -> str:
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
 
 
 def _hook_problem(problem: Exception) -> str:

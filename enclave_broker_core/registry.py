@@ -11,6 +11,7 @@ from types import MappingProxyType
 from .contracts import Tool
 from .errors import ConfigError
 from .models import ToolSpec
+from .patterns import Pattern, is_exact
 from .routing import Route, RouteTable
 
 LONGEST_EXTERNAL = 64
@@ -70,8 +71,9 @@ CatalogChange = Callable[[Catalog, Catalog], None]
 class Registry:
     """Holds the current catalog and makes the next one from what its sources publish.
 
-    A source is a name for where tools come from: "python" for those of the program
-    itself, else a provider's. ConfigError when two sources offer tools of one name.
+    A source is a name for where tools come from: "the program" for those of the program
+    itself, else a provider's. ConfigError when two sources offer tools of one name. A
+    tool whose name is a pattern is a route, whoever offers it.
     """
 
     def __init__(self) -> None:
@@ -100,6 +102,7 @@ class Registry:
                 raise ConfigError(f"{source} offers two tools named {tool.spec.name!r}")
             offered[tool.spec.name] = tool
         self._refuse_taken(source, offered)
+        RouteTable([*self._routes, *_routes(offered)])  # refuses a pattern that is taken
         self._sources[source] = offered
         self._swap()
 
@@ -116,8 +119,8 @@ class Registry:
 
     def add_route(self, route: Route) -> None:
         """Add a handler of a pattern. ConfigError when the pattern is there already."""
-        routes = RouteTable([*self._routes, route])
-        self._routes = list(routes.routes)
+        RouteTable([*self._routes, *self._published_routes(), route])  # refuses one that is taken
+        self._routes.append(route)
         self._swap()
 
     def remove(self, source: str, name: str) -> bool:
@@ -153,13 +156,26 @@ class Registry:
                 listener(old, new)
 
     def _rebuild(self) -> None:
-        tools = {name: tool for offered in self._sources.values() for name, tool in offered.items()}
+        tools = {
+            name: tool
+            for offered in self._sources.values()
+            for name, tool in offered.items()
+            if is_exact(name)
+        }
         external = external_names(tools)
         self._current = Catalog(
             version=self._current.version + 1,
             tools=MappingProxyType(tools),
-            routes=RouteTable(self._routes),
+            routes=RouteTable([*self._routes, *self._published_routes()]),
             external=MappingProxyType(external),
             external_of=MappingProxyType({own: outer for outer, own in external.items()}),
         )
         self._stale = False
+
+    def _published_routes(self) -> list[Route]:
+        return [route for offered in self._sources.values() for route in _routes(offered)]
+
+
+def _routes(offered: Mapping[str, Tool]) -> list[Route]:
+    """Of what a source offers, what takes the calls of many names."""
+    return [Route(Pattern(name), tool) for name, tool in offered.items() if not is_exact(name)]

@@ -1,0 +1,249 @@
+"""Makes a broker of a configuration and its plugins, and owns the lives of all its parts."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from .broker import Broker
+from .config import Config
+from .config_files import Document, read
+from .contracts import Authenticator, OpenContext, SecretSource
+from .draft import Draft, draft_of, plugins_of
+from .errors import BrokerError, ConfigError, PluginError, SecretError
+from .limits import RateLimiter
+from .parts import open_component
+from .plan import Part
+from .plugins import Plugins
+from .redaction import Redactor
+from .secrets import Secrets
+
+_log = logging.getLogger(__name__)
+
+ConfigLike = str | Path | Mapping[str, Any] | None
+
+# How long, in seconds, a backend may take to answer whether it is there.
+CHECK_TIME = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """An open broker, and what else its configuration has for those who serve it.
+
+    ``routes`` are what the routes of plugins opened to. ``settings`` is the whole
+    configuration, with its references replaced: it may hold secrets.
+    """
+
+    broker: Broker
+    plugins: Plugins
+    settings: Config
+    authenticators: tuple[Authenticator, ...]
+    routes: tuple[Any, ...]
+
+
+@asynccontextmanager
+async def open_broker(
+    config: ConfigLike = None, *, plugins: Sequence[object] = ()
+) -> AsyncIterator[Broker]:
+    """An open broker, for a block.
+
+    ``config`` is the path of a TOML file, or a mapping of the same shape; None has
+    defaults for everything. ``plugins`` are objects or modules that are taken as plugins
+    besides the installed ones. ConfigError holds every mistake with its place;
+    PluginError names the plugin that failed.
+    """
+    async with open_setup(config, plugins=plugins) as setup:
+        yield setup.broker
+
+
+@asynccontextmanager
+async def open_setup(
+    config: ConfigLike = None, *, plugins: Sequence[object] = ()
+) -> AsyncIterator[Setup]:
+    """The same for a server: the broker together with its authenticators and routes."""
+    redactor = Redactor()
+    async with AsyncExitStack() as stack:
+        ready = await _ready(config, plugins, redactor, stack)
+        for line in ready.draft.warnings():
+            _log.warning("%s", line)
+        broker = _broker(ready, redactor)
+        for value in ready.values.values():
+            broker.conceal(value)
+        await stack.enter_async_context(broker)
+        plan = ready.draft.plan
+        authenticators = [
+            await stack.enter_async_context(_opened(part, ready.document, redactor))
+            for part in plan.authenticators
+        ]
+        routes = [
+            await stack.enter_async_context(_opened(part, ready.document, redactor))
+            for part in plan.routes
+        ]
+        yield Setup(
+            broker, ready.draft.plugins, ready.draft.settings, tuple(authenticators), tuple(routes)
+        )
+
+
+def check(config: ConfigLike = None, *, plugins: Sequence[object] = ()) -> list[str]:
+    """Every mistake that can be found without opening anything: none is an empty list.
+
+    What depends on a secret is not judged.
+    """
+    try:
+        draft = draft_of(read(config), os.environ, Redactor(), plugins)
+    except ConfigError as problem:
+        return list(problem.problems)
+    return draft.mistakes.texts()
+
+
+async def check_backends(config: ConfigLike = None, *, plugins: Sequence[object] = ()) -> list[str]:
+    """The same, and then every part is opened and asked whether it works; what failed."""
+    redactor = Redactor()
+    failed: list[str] = []
+    async with AsyncExitStack() as stack:
+        try:
+            ready = await _ready(config, plugins, redactor, stack)
+        except ConfigError as problem:
+            return list(problem.problems)
+        except BrokerError as problem:
+            return [problem.message]
+        for part in ready.draft.plan.parts():
+            said = await _try(part, ready.document, redactor)
+            failed += [] if said is None else [said]
+    return failed
+
+
+def load_plugins(config: ConfigLike = None, *, plugins: Sequence[object] = ()) -> Plugins:
+    """The plugins of a configuration, those that failed too, with what became of each.
+
+    ConfigError when the configuration does not even say which may load.
+    """
+    return plugins_of(read(config), os.environ, plugins)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A configuration without mistakes, and its secret sources at work."""
+
+    document: Document
+    draft: Draft
+    sources: Sequence[SecretSource]
+    values: Mapping[str, str]
+
+
+async def _ready(
+    config: ConfigLike, plugins: Sequence[object], redactor: Redactor, stack: AsyncExitStack
+) -> _Ready:
+    document = read(config)
+    draft = draft_of(document, os.environ, redactor, plugins)
+    if not draft.knows_sources:
+        raise draft.error()
+    try:
+        sources = [
+            await stack.enter_async_context(_opened(part, document, redactor))
+            for part in draft.plan.secrets
+        ]
+    except BrokerError:
+        if draft.mistakes:
+            raise draft.error() from None
+        raise
+    values: dict[str, str] = {}
+    problems: dict[str, str] = {}
+    secrets = Secrets(sources, redactor)
+    for name in draft.names:
+        try:
+            values[name] = await secrets.get(name)
+        except BrokerError as problem:
+            problems[name] = problem.message
+
+    def secret(name: str) -> str:
+        if name in problems:
+            raise SecretError(problems[name])
+        return values[name]
+
+    if draft.names:
+        draft = draft_of(document, os.environ, redactor, plugins=draft.plugins, secret=secret)
+    if draft.mistakes:
+        raise draft.error()
+    return _Ready(document, draft, sources, values)
+
+
+def _broker(ready: _Ready, redactor: Redactor) -> Broker:
+    plan, settings = ready.draft.plan, ready.draft.settings
+
+    def opened(part: Part) -> Any:
+        return _opened(part, ready.document, redactor)
+
+    if plan.store is None or plan.limiter is None:
+        raise ConfigError("the configuration has no store or no limiter")
+    rates = settings.rate_limit
+    limiter = RateLimiter(
+        global_=rates.global_,
+        per_session=rates.per_session,
+        per_principal=rates.per_principal,
+        per_tenant=rates.per_tenant,
+        per_tool=rates.per_tool,
+        backend=opened(plan.limiter),
+        on_error=rates.on_error,
+    )
+    return Broker(
+        providers={part.name: opened(part) for part in plan.tools},
+        middleware=[opened(part) for part in plan.middleware],
+        access=[opened(part) for part in plan.access],
+        limiter=limiter,
+        store=opened(plan.store),
+        runtime={part.name: opened(part) for part in plan.runtimes},
+        limits=settings.limits,
+        sessions=settings.sessions,
+        # They are open already, and some may be context managers themselves.
+        secrets=[nullcontext(source) for source in ready.sources],
+        audit=None if plan.audit is None else opened(plan.audit),
+        sinks=[opened(part) for part in plan.sinks],
+    )
+
+
+@asynccontextmanager
+async def _opened(part: Part, document: Document, redactor: Redactor) -> AsyncIterator[Any]:
+    """A part, open; its failure says where it stands, whose it is, and no secret."""
+    context = OpenContext(part.name, str(document.base_dir))
+    async with AsyncExitStack() as stack:
+        try:
+            entered = open_component(part.component, part.config, context)
+            opened = await stack.enter_async_context(entered)
+        except BrokerError as problem:
+            place = document.locate(part.place)
+            kind = ConfigError if isinstance(problem, ConfigError) else PluginError
+            # Without its cause, whose message and traceback may hold a secret.
+            raise kind(redactor.text(f"{place}: {part.whose}: {problem.message}")) from None
+        yield opened
+
+
+async def _try(part: Part, document: Document, redactor: Redactor) -> str | None:
+    """Open a part and ask whether it works: what is wrong, or None."""
+    entered = False
+    try:
+        with anyio.fail_after(CHECK_TIME):
+            async with _opened(part, document, redactor) as opened:
+                entered = True
+                if part.kind in ("store", "limiter"):
+                    await opened.check()
+                elif part.kind == "tools":
+                    await opened.tools()
+    except TimeoutError:
+        said = f"no answer in {CHECK_TIME:g} s"
+    except BrokerError as problem:
+        if not entered:
+            return problem.message
+        said = problem.message
+    except Exception as problem:
+        said = f"{type(problem).__name__}: {problem}"
+    else:
+        return None
+    return redactor.text(f"{document.locate(part.place)}: {part.whose}: {said}")
