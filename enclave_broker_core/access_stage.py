@@ -32,7 +32,15 @@ class Access:
         """The stage above the middleware."""
 
         async def run(call: ToolCall) -> Any:
-            await self._require(call)
+            frame: CallFrame = call.frame
+            tool = frame.catalog.find(call.name)
+            if tool is None:
+                raise UnknownToolError(await self._unknown(call))
+            decision = await self.decide(frame.session, call.name, tool.spec, call.principal)
+            frame.decision = decision
+            if decision.verdict is not Verdict.ALLOW:
+                raise refusal(call.name, decision)
+            call.grant.append(tool)
             return await call_next(call)
 
         return run
@@ -42,20 +50,9 @@ class Access:
         look = self.first(call_next)
 
         def run(call: ToolCall) -> Coroutine[Any, Any, Any]:
-            return look(call) if call.target is None else call_next(call)
+            return call_next(call) if call.grant else look(call)
 
         return run
-
-    async def _require(self, call: ToolCall) -> None:
-        frame: CallFrame = call.frame
-        tool = frame.catalog.find(call.name)
-        if tool is None:
-            raise UnknownToolError(await self._unknown(call))
-        decision = await self.decide(frame.session, call.name, tool.spec, call.principal)
-        frame.decision = decision
-        if decision.verdict is not Verdict.ALLOW:
-            raise refusal(call.name, decision)
-        call.target = tool
 
     async def decide(
         self, session: CallSession, name: str, spec: ToolSpec, principal: Principal | None
@@ -71,7 +68,12 @@ class Access:
         if self._policies:
             request = AccessRequest(name, principal, session.id, session.metadata)
             for policy in self._policies:
-                decision = await ask(policy, request)
+                try:
+                    decision = await policy.decide(request)
+                except Exception as problem:
+                    decision = failed(policy, problem)
+                if type(decision) is not Decision:
+                    decision = no_decision(policy, decision)
                 if decision.verdict is not Verdict.ALLOW:
                     return decision
         return decision
@@ -97,19 +99,16 @@ class Access:
         return f"there is no tool named {call.name!r}{hint}"
 
 
-async def ask(policy: AccessPolicy, request: AccessRequest) -> Decision:
-    """The policy's decision. What it raises, or answers that is no Decision, refuses."""
-    try:
-        decision = await policy.decide(request)
-    except BrokerError:
-        raise
-    except Exception as problem:
-        _log.exception("the access policy %s failed, so the call is refused", _name(policy))
-        return Decision(Verdict.DENY, _name(policy), f"it failed: {problem}")
-    if type(decision) is not Decision:
-        _log.error("the access policy %s answered %r: refused", _name(policy), decision)
-        return Decision(Verdict.DENY, _name(policy), "its answer is not a Decision")
-    return decision
+def failed(policy: AccessPolicy, problem: Exception) -> Decision:
+    """A policy that raises refuses."""
+    _log.error("the access policy %s failed: refused", _name(policy), exc_info=problem)
+    return Decision(Verdict.DENY, _name(policy), f"it failed: {problem}")
+
+
+def no_decision(policy: AccessPolicy, answer: object) -> Decision:
+    """A policy that answers anything but a Decision, true for example, refuses."""
+    _log.error("the access policy %s answered %r: refused", _name(policy), answer)
+    return Decision(Verdict.DENY, _name(policy), "its answer is not a Decision")
 
 
 def refusal(name: str, decision: Decision) -> BrokerError:

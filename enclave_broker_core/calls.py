@@ -62,61 +62,36 @@ class ReadOnlyArguments(dict[str, Any]):
     clear = pop = popitem = setdefault = update = _refuse
 
 
-class ToolCall:
+class ToolCall(NamedTuple):
     """One call on its way to a tool, as middleware and policies see it. Immutable.
 
     ``frame`` is the broker's own record of the call, shared by all its replacements.
-    ``target`` is the tool, once access to it has been granted to this very object: a
-    replacement has none, so it has to ask again.
+    ``grant`` holds the tool once access to it has been granted to this very object: a
+    replacement has an empty one, so it has to ask again.
     """
 
-    __slots__ = ("_arguments_json", "_frame", "_id", "_name", "_principal", "target")
-
-    def __init__(
-        self, id: str, name: str, arguments_json: bytes, principal: Principal | None, frame: Any
-    ) -> None:
-        self._id = id
-        self._name = name
-        self._arguments_json = arguments_json
-        self._principal = principal
-        self._frame = frame
-        self.target: Any = None
-
-    @property
-    def id(self) -> str:
-        return self._id
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def principal(self) -> Principal | None:
-        return self._principal
-
-    @property
-    def frame(self) -> Any:
-        return self._frame
+    id: str
+    name: str
+    arguments_json: bytes
+    principal: Principal | None
+    frame: Any
+    grant: list[Any]
 
     @property
     def session_id(self) -> str:
-        session_id: str = self._frame.session_id
+        session_id: str = self.frame.session_id
         return session_id
 
     @property
     def metadata(self) -> Mapping[str, JsonValue]:
         """The session's metadata."""
-        metadata: Mapping[str, JsonValue] = self._frame.metadata
+        metadata: Mapping[str, JsonValue] = self.frame.metadata
         return metadata
-
-    @property
-    def arguments_json(self) -> bytes:
-        return self._arguments_json
 
     @property
     def args(self) -> Mapping[str, JsonValue]:
         """The arguments, parsed anew at each reading; they can't be changed in place."""
-        return ReadOnlyArguments(from_json(self._arguments_json))
+        return ReadOnlyArguments(from_json(self.arguments_json))
 
     def replace(
         self,
@@ -130,15 +105,16 @@ class ToolCall:
         Below the middleware that passes it on, access is asked again.
         """
         return ToolCall(
-            self._id,
-            self._name if name is None else name,
-            self._arguments_json if args is None else to_json(args, inf_nan_mode="constants"),
-            self._principal if principal is None else principal,
-            self._frame,
+            self.id,
+            self.name if name is None else name,
+            self.arguments_json if args is None else to_json(args, inf_nan_mode="constants"),
+            self.principal if principal is None else principal,
+            self.frame,
+            [],
         )
 
     def __repr__(self) -> str:
-        return f"ToolCall(id={self._id!r}, name={self._name!r})"
+        return f"ToolCall(id={self.id!r}, name={self.name!r})"
 
 
 @dataclass(frozen=True, slots=True)

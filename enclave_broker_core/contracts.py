@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkabl
 from pydantic import BaseModel, JsonValue
 
 from .calls import CallRecord, ToolCall
-from .events import Event, Level, Phase
+from .events import Draft, Event, Level, Phase
 from .models import (
     Admission,
     Decision,
@@ -94,7 +94,7 @@ class SessionStore(Protocol):
         """
 
     async def get(self, session_id: str) -> SessionRecord | None:
-        """The session as it stands, or None."""
+        """The session as it stands, with the number of its calls, or None."""
 
     async def list(
         self,
@@ -105,21 +105,24 @@ class SessionStore(Protocol):
         limit: int = 100,
         after: str | None = None,
     ) -> Sequence[SessionRecord]:
-        """Up to ``limit`` sessions in the order of creation, those after the id ``after``."""
+        """Up to ``limit`` sessions in the order of creation, those after the id ``after``.
 
-    async def append(
-        self, session_id: str, events: Sequence[Event], call: CallRecord | None = None
-    ) -> None:
-        """Add events to the log and, with them, one finished call to the history.
-
-        All or nothing. Called in the order of ``seq``, possibly while an earlier append of
-        the session is still being written: it takes its place before it first waits.
-        Raises SessionNotFoundError; SessionEndedError when the log has its final event;
-        ValueError when ``seq`` does not continue the log.
+        ``after`` may have been deleted meanwhile; SessionNotFoundError when it is unknown.
         """
 
-    async def end(self, session_id: str, final: Event, state: SessionState, at: float) -> bool:
-        """Add the final event and set the ended ``state``; False when it had ended before."""
+    async def append(self, session_id: str, event: Draft, call: CallRecord | None = None) -> int:
+        """Add an event to the log and, with it, a finished call to the history; its ``seq``.
+
+        Both or neither. The first ``seq`` is 1 and there are no gaps. Several may be under
+        way at a time: each takes its place before it first waits. Raises
+        SessionNotFoundError; SessionEndedError when the log has its final event.
+        """
+
+    async def end(self, session_id: str, final: Draft, state: SessionState, at: float) -> bool:
+        """Add the final event and set the ended ``state``; False when it had ended before.
+
+        SessionNotFoundError for an unknown session, ValueError for a state that is no end.
+        """
 
     async def read(
         self, session_id: str, from_seq: int = 1, *, limit: int = 1000, wait: float | None = None
@@ -127,7 +130,8 @@ class SessionStore(Protocol):
         """Up to ``limit`` events from ``from_seq`` on, in order; those that are still kept.
 
         When there are none, waits up to ``wait`` seconds for one and may then return an
-        empty list. An ended session is never waited for. Raises SessionNotFoundError.
+        empty list. An ended session is never waited for. Raises SessionNotFoundError, also
+        when the session is deleted while it waits.
         """
 
     async def history(self, session_id: str) -> Sequence[CallRecord]:
@@ -149,8 +153,9 @@ class Limiter(Protocol):
     async def acquire(self, windows: Sequence[Window]) -> Admission:
         """Count one call in every window, or in none when one of them has no room.
 
-        At most ``max_calls`` are admitted in any (t - seconds, t]. The refusal names the
-        window that has room last, and in how many seconds.
+        At most ``max_calls`` are admitted in any (t - seconds, t]. A call counts once for a
+        key, however many of its windows have it. The refusal names the window that has room
+        last, and in how many seconds.
         """
 
     async def check(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import JsonValue
 from pydantic_core import from_json, to_json
@@ -22,27 +22,17 @@ PROTOCOL_VERSION = 2
 Level = Literal["debug", "info", "warn", "error"]
 Phase = Literal["connecting", "sending", "receiving", "processing"]
 
-
-class Draft:
-    """What happened, before it has its place in a session's log."""
-
-    __slots__ = ("payload_json", "type")
-
-    def __init__(self, type: str, payload_json: bytes) -> None:
-        self.type = type
-        self.payload_json = payload_json
+Draft = tuple[str, bytes]
+"""An event's type and its payload as JSON text, before it has its place in a log."""
 
 
-class Event:
-    """One event of a session's log. ``seq`` starts at 1 and has no gaps. Immutable by custom."""
+class Event(NamedTuple):
+    """One event of a session's log. ``seq`` starts at 1 and has no gaps."""
 
-    __slots__ = ("payload_json", "seq", "session_id", "type")
-
-    def __init__(self, session_id: str, seq: int, type: str, payload_json: bytes) -> None:
-        self.session_id = session_id
-        self.seq = seq
-        self.type = type
-        self.payload_json = payload_json
+    session_id: str
+    seq: int
+    type: str
+    payload_json: bytes
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -69,12 +59,6 @@ class Event:
             return cls(str(wire["sessionId"]), int(wire["seq"]), str(wire["type"]), payload)
         except KeyError as missing:
             raise ValueError(f"the event has no {missing.args[0]!r}") from None
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Event) and self.to_json() == other.to_json()
-
-    def __hash__(self) -> int:
-        return hash((self.session_id, self.seq))
 
     def __repr__(self) -> str:
         return f"Event({self.seq}, {self.type}, {self.payload_json.decode()})"
@@ -111,10 +95,8 @@ def log(level: Level, message: str, data: dict[str, JsonValue] | None = None) ->
 
 def tool_call(call_id: str, name_json: bytes, arguments_json: bytes) -> Draft:
     """``name_json`` and ``arguments_json`` are JSON text already: this one is on the hot path."""
-    return Draft(
-        "tool_call",
-        b'{"callId":"%b","toolName":%b,"args":%b}' % (call_id.encode(), name_json, arguments_json),
-    )
+    head = f'{{"callId":"{call_id}","toolName":'.encode()
+    return "tool_call", head + name_json + b',"args":' + arguments_json + b"}"
 
 
 def tool_progress(
@@ -135,10 +117,8 @@ def tool_progress(
 
 
 def tool_succeeded(call_id: str, duration: float) -> Draft:
-    return Draft(
-        "tool_result_applied",
-        b'{"callId":"%b","ok":true,"durationMs":%d}' % (call_id.encode(), duration * 1000),
-    )
+    text = f'{{"callId":"{call_id}","ok":true,"durationMs":{int(duration * 1000)}}}'
+    return "tool_result_applied", text.encode()
 
 
 def tool_failed(call_id: str, duration: float, code: str, message: str) -> Draft:
@@ -153,10 +133,11 @@ def tool_failed(call_id: str, duration: float, code: str, message: str) -> Draft
 
 
 def partial_result(path: Sequence[str], data_json: bytes, *, has_next: bool) -> Draft:
-    return Draft(
-        "partial_result",
-        b'{"path":%b,"data":%b,"hasNext":%b}'
-        % (to_json(list(path)), data_json, b"true" if has_next else b"false"),
+    more = b"true" if has_next else b"false"
+    return "partial_result", b'{"path":%b,"data":%b,"hasNext":%b}' % (
+        to_json(list(path)),
+        data_json,
+        more,
     )
 
 
@@ -187,7 +168,7 @@ def heartbeat(session_id: str, seq: int, now: float) -> Event:
 
 def final_ok(result_json: bytes | None, stats: RunStats) -> Draft:
     result = b"" if result_json is None else b',"result":%b' % result_json
-    return Draft("final", b'{"ok":true%b,"stats":%b}' % (result, to_json(_stats(stats))))
+    return "final", b'{"ok":true%b,"stats":%b}' % (result, to_json(_stats(stats)))
 
 
 def final_error(failure: BrokerError, stats: RunStats) -> Draft:
@@ -211,4 +192,4 @@ def _stats(stats: RunStats) -> dict[str, int]:
 
 def _draft(type: str, **payload: Any) -> Draft:
     present = {key: value for key, value in payload.items() if value is not None}
-    return Draft(type, to_json(present, inf_nan_mode="null"))
+    return type, to_json(present, inf_nan_mode="null")

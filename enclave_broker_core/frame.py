@@ -34,14 +34,13 @@ class CallSession(Protocol):
     def metadata(self) -> Mapping[str, JsonValue]: ...
     @property
     def limits(self) -> SessionLimits: ...
-    @property
-    def ending(self) -> BrokerError | None:
-        """Why the session is being ended; None while it goes on."""
+    def over(self) -> BrokerError:
+        """The error of what is still asked of a session that is ending."""
 
     def finish_call(self, frame: CallFrame, failure: BrokerError | None) -> Awaitable[None] | None:
         """The call has been recorded; what is still to be awaited when the session ends."""
 
-    def emit(self, draft: events.Draft, call: CallRecord | None = None) -> Awaitable[None]: ...
+    def emit(self, draft: events.Draft, call: CallRecord | None = None) -> Awaitable[int]: ...
     async def call(self, name: str, args: Mapping[str, Any] | None = None) -> Any: ...
 
 

@@ -94,9 +94,6 @@ class TaskGuard:
         self._seconds = seconds
         self._reason: type[Exception] | None = None
         self._task: asyncio.Task[Any] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._cancels = 0
-        self._giving_up = False
 
     def stop(self) -> None:
         """Cancel the coroutine. What it has not finished then raises StoppedError."""
@@ -113,6 +110,9 @@ class TaskGuard:
         task = self._task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a guard was awaited outside a task")
+        self._timer: asyncio.TimerHandle | None = None
+        self._cancels = 0
+        self._giving_up = False
         before = task.cancelling()
         if self._reason is not None:
             self._cancel()

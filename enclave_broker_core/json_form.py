@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 MAX_DEPTH = 100
+PLAIN_BYTES = 16 * 6 * (256 + 64 + 8)
 
 
 class NotJsonError(ValueError):
@@ -27,11 +28,8 @@ def json_text(value: Any, max_bytes: int) -> bytes:
     in its JSON form. Strings and containers are weighed first, so that a value of a
     gigabyte is refused without a copy of it being made.
     """
-    if type(value) is dict and _is_plain(value):
-        # Most arguments and results: nothing in them that could be large or no JSON.
-        text = to_json(value)
-        if len(text) <= max_bytes:
-            return text
+    if max_bytes >= PLAIN_BYTES and type(value) is dict and is_plain(value):
+        return to_json(value)
     if _weigh(value, max_bytes, 0) < 0:
         raise TooLargeError(f"larger than {max_bytes} bytes")
     try:
@@ -50,6 +48,13 @@ def json_text(value: Any, max_bytes: int) -> bytes:
     return text
 
 
+def json_copy(value: Any, max_bytes: int) -> Any:
+    """``value`` in its JSON form, sharing nothing with it; errors as in ``json_text``."""
+    if max_bytes >= PLAIN_BYTES and type(value) is dict and is_plain(value):
+        return value.copy()
+    return from_json(json_text(value, max_bytes))
+
+
 def parse(text: bytes | str) -> Any:
     """JSON text as a Python value; NotJsonError for what is not JSON, and for ``1e999``."""
     try:
@@ -62,18 +67,22 @@ def parse(text: bytes | str) -> Any:
     return value
 
 
-def _is_plain(value: dict[Any, Any]) -> bool:
-    """Whether it has a few short strings and small numbers, and nothing else."""
+def is_plain(value: dict[Any, Any]) -> bool:
+    """Whether it holds a few short strings and small integers only: then it is its own
+    JSON form, of at most ``PLAIN_BYTES``. Most arguments and results are."""
     if len(value) > 16:
         return False
     for key, item in value.items():
-        if type(key) is not str:
-            return False
         kind = type(item)
         if kind is str:
-            if len(item) > 1024 or not item.isascii():
+            if len(item) > 256 or not item.isascii():
                 return False
-        elif kind is not int and kind is not bool and item is not None:
+        elif kind is int:
+            if not -(2**63) < item < 2**63:
+                return False
+        elif kind is not bool and item is not None:
+            return False
+        if type(key) is not str or len(key) > 64 or not key.isascii():
             return False
     return True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -90,25 +90,13 @@ class RateLimiter:
         return tuple(found)
 
 
-class KnownWindows:
+class KnownWindows(NamedTuple):
     """The windows of one tool for one session, and what they were found for."""
 
-    __slots__ = ("_principal", "_rates", "_spec", "windows")
-
-    def __init__(
-        self,
-        rates: RateLimiter,
-        spec: ToolSpec,
-        principal: Principal | None,
-        windows: tuple[Window, ...],
-    ) -> None:
-        self._rates = rates
-        self._spec = spec
-        self._principal = principal
-        self.windows = windows
-
-    def fits(self, rates: RateLimiter, spec: ToolSpec, principal: Principal | None) -> bool:
-        return self._rates is rates and self._spec is spec and self._principal is principal
+    rates: RateLimiter
+    spec: ToolSpec
+    principal: Principal | None
+    windows: tuple[Window, ...]
 
 
 def _rate(given: RateLike | None) -> Rate | None:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from . import events
 from .calls import CallRecord, Outcome, ToolCall
@@ -27,9 +27,9 @@ from .errors import (
     UnknownToolError,
 )
 from .failures import Failures
-from .frame import CallFrame
+from .frame import CallFrame, CallSession
 from .guard import Guard, Guarded, LetGoError, StoppedError
-from .json_form import NotJsonError, TooLargeError, json_text
+from .json_form import NotJsonError, TooLargeError, json_copy
 from .observations import CallFinished, Observation
 from .redaction import Redactor
 
@@ -74,19 +74,23 @@ class Record:
             session = frame.session
             self.calls += 1
             started_at = time.time()
-            arguments_json = redactor.json(call.arguments_json)
+            arguments_json = call.arguments_json
+            if redactor.active:
+                arguments_json = redactor.json(arguments_json)
             failure: BrokerError | None = None
             cancelled: BaseException | None = None
-            text = b"null"
+            result: Any = None
             try:
-                name_json = redactor.json(to_json(call.name))
+                name_json = to_json(call.name)
+                if redactor.active:
+                    name_json = redactor.json(name_json)
                 await session.emit(events.tool_call(frame.call_id, name_json, arguments_json))
                 if frame.refusal is not None:
                     raise frame.refusal
                 guard = frame.guard = guards(call_next(call), guarded)
                 if frame.stopped:
                     guard.stop()
-                text = json_text(await guard, session.limits.max_result_bytes)
+                result = json_copy(await guard, session.limits.max_result_bytes)
             except anyio.get_cancelled_exc_class() as error:
                 cancelled = error
             except BaseException as error:
@@ -99,6 +103,7 @@ class Record:
                     code: str | None = None
                 else:
                     draft, outcome, code = self._failed(frame, seconds, failure)
+                rule = "" if frame.decision is None else frame.decision.rule
                 record = CallRecord(
                     frame.call_id,
                     call.name,
@@ -107,7 +112,7 @@ class Record:
                     code,
                     started_at,
                     started_at + seconds,
-                    "" if frame.decision is None else frame.decision.rule,
+                    rule,
                 )
                 await session.emit(draft, record)
                 if self._observe is not None:
@@ -120,21 +125,21 @@ class Record:
                 raise cancelled
             if failure is not None:
                 raise failure
-            return from_json(redactor.json(text))
+            return redactor.value(result) if redactor.active else result
 
         return run
 
     def _failure(self, call: ToolCall, error: BaseException) -> BrokerError:
         """What was raised, as the caller sees it; with no secret in its message."""
-        ending: BrokerError | None = call.frame.session.ending
+        session: CallSession = call.frame.session
         failure: BrokerError
         if isinstance(error, BrokerError):
             failure = error
         elif isinstance(error, LetGoError):
             _log.error("%s did not stop when it was cancelled, and was let go", call.name)
-            failure = ending or ToolError(f"{call.name} did not stop when it was cancelled")
+            failure = session.over()
         elif isinstance(error, StoppedError):
-            failure = ending or ToolError(f"{call.name} was stopped")
+            failure = session.over()
         elif isinstance(error, TooLargeError):
             failure = ResultTooLargeError(f"the result of {call.name} is too large: {error}")
         elif isinstance(error, NotJsonError):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
+
+from pydantic_core import from_json, to_json
 
 SHORTEST = 8
 BLOT = "[secret]"
@@ -17,13 +20,9 @@ class Redactor:
     """
 
     def __init__(self) -> None:
+        self.active = False  # whether there is anything to blot out; asked on the hot path
         self._forms: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
-
-    @property
-    def active(self) -> bool:
-        """Whether there is anything to blot out; asked on the hot path."""
-        return self._pattern is not None
 
     def add(self, value: str) -> None:
         """Blot ``value`` out from now on."""
@@ -33,6 +32,7 @@ class Redactor:
         if forms <= self._forms:
             return
         self._forms |= forms
+        self.active = True
         longest_first = sorted(self._forms, key=len, reverse=True)
         self._pattern = re.compile("|".join(re.escape(form) for form in longest_first))
 
@@ -44,3 +44,7 @@ class Redactor:
         if self._pattern is None:
             return text
         return self._pattern.sub(BLOT, text.decode()).encode()
+
+    def value(self, value: Any) -> Any:
+        """A JSON value with the secrets blotted out."""
+        return from_json(self.json(to_json(value)))

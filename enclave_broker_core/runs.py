@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol
 
 import anyio
@@ -29,8 +29,9 @@ class RunningSession(Protocol):
     @property
     def limits(self) -> SessionLimits: ...
     @property
-    def ending(self) -> BrokerError | None: ...
-    async def emit(self, draft: events.Draft) -> None: ...
+    def is_ending(self) -> bool: ...
+    def over(self) -> BrokerError: ...
+    def emit(self, draft: events.Draft) -> Awaitable[int]: ...
     async def call(self, name: str, args: Mapping[str, Any] | None = None) -> JsonValue: ...
     async def visible_tools(self) -> Mapping[str, ToolSpec]: ...
     def redact(self, text: str) -> str: ...
@@ -162,7 +163,9 @@ class RunLane:
         if job.error is not None:
             raise RunError(f"the sandbox failed: {job.error}") from job.error
         if not job.finished:
-            raise self._session.ending or RunError("the run was cancelled")
+            if self._session.is_ending:
+                raise self._session.over()
+            raise RunError("the run was cancelled")
         return self._text(job.result)
 
     def _text(self, result: JsonValue) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -22,7 +22,7 @@ from .errors import (
     SessionEndedError,
     SessionExpiredError,
 )
-from .event_log import EventLog, follow
+from .following import follow
 from .frame import CallFrame
 from .json_form import NotJsonError, TooLargeError, json_text
 from .limits import KnownWindows
@@ -59,8 +59,7 @@ class Session:
         self._on_end = on_end
         self._record = record
         self._around = surroundings
-        self._log = EventLog(record.id, surroundings.store)
-        self.emit = self._log.append
+        self._append = surroundings.store.append
         self._call_prefix = f"c_{uuid4().hex[:10]}_"
         self._calls: set[CallFrame] = set()
         self._lane: RunLane | None = None
@@ -92,6 +91,10 @@ class Session:
         if self._record.state is SessionState.RUNNING and self._calls:
             return SessionState.WAITING_FOR_TOOL
         return self._record.state
+
+    @property
+    def is_ending(self) -> bool:
+        return self.ending is not None
 
     @property
     def busy(self) -> bool:
@@ -127,7 +130,7 @@ class Session:
         session has ended or ends meanwhile.
         """
         if self.ending is not None:
-            raise self.ending
+            raise self.over()
         self._attempts = attempt = self._attempts + 1
         around, limits = self._around, self.limits
         refusal: BrokerError | None = None
@@ -141,16 +144,17 @@ class Session:
         if most is not None and attempt > most:
             refusal = MaxToolCallsError(f"the {most} tool calls of this session are used up")
         catalog = around.catalog
-        name = catalog.canonical(name[:LONGEST_NAME])
+        if name not in catalog.tools:
+            name = catalog.canonical(name[:LONGEST_NAME])
         own_id = f"{self._call_prefix}{attempt}"
         frame = CallFrame(self, own_id, catalog, name, time.monotonic(), refusal)
         self._calls.add(frame)
         return await around.chain(
-            ToolCall(call_id or own_id, name, arguments_json, self.principal, frame)
+            ToolCall(call_id or own_id, name, arguments_json, self.principal, frame, [])
         )
 
     def _arguments(self, name: str, args: Mapping[str, Any]) -> bytes:
-        if not isinstance(args, Mapping):
+        if type(args) is not dict and not isinstance(args, Mapping):
             raise ArgumentsError(f"the arguments of {name} must be an object, by name")
         try:
             return json_text(args, self.limits.max_argument_bytes)
@@ -159,12 +163,21 @@ class Session:
         except NotJsonError as problem:
             raise ArgumentsError(f"the arguments of {name}: {problem}") from None
 
+    def over(self) -> BrokerError:
+        """The error of what is asked of a session that has ended or is ending."""
+        ending = self.ending or SessionEndedError("the session has ended")
+        return type(ending)(ending.message)
+
     def finish_call(self, frame: CallFrame, failure: BrokerError | None) -> Awaitable[None] | None:
         self.last_active = time.monotonic()
         if failure is not None and self.limits.cancel_on_first_error:
             self._stop(SessionCancelledError(f"cancelled by its first error: {failure.message}"))
         self._calls.discard(frame)
         return None if self.ending is None else self._conclude_when_quiet()
+
+    def emit(self, draft: wire.Draft, call: CallRecord | None = None) -> Coroutine[Any, Any, int]:
+        """Write an event, and a finished call with it; it has happened when the store has it."""
+        return self._append(self.id, draft, call)
 
     def redact(self, text: str) -> str:
         return self._around.redactor.text(text)
@@ -216,7 +229,7 @@ class Session:
 
     async def _run(self, code: str) -> tuple[RunOutcome, bytes]:
         if self.ending is not None:
-            raise self.ending
+            raise self.over()
         lane = await self._open_lane()
         if lane.busy:
             raise RuntimeBusyError("a run is under way in this session", retry_after=1.0)
@@ -260,7 +273,7 @@ class Session:
         ``tool_error`` sent. ArgumentsError for a message that is not understood.
         """
         if self.ending is not None:
-            raise self.ending
+            raise self.over()
         act = self._mailbox.accept(message)
         self._around.tasks.start_soon(act)
         self.last_active = time.monotonic()
@@ -342,7 +355,7 @@ class Session:
         at = time.time()
         with anyio.CancelScope(shield=True):
             try:
-                await self._log.end(final, state, at)
+                await self._around.store.end(self.id, final, state, at)
             finally:
                 self._record = self.info().model_copy(update={"state": state, "ended_at": at})
                 self._mailbox.close()

@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 
-from .access_stage import ask, refusal
+from .access_stage import failed, no_decision, refusal
 from .calls import ToolCall
 from .contracts import AccessPolicy, AccessRequest, CallNext, Limiter, Tool
 from .errors import (
@@ -22,11 +22,11 @@ from .errors import (
     ToolTimeoutError,
 )
 from .failures import Failures
-from .frame import CallFrame
+from .frame import CallFrame, CallSession
 from .guard import Guard, Guarded, LateError, LetGoError, StoppedError
 from .json_form import NotJsonError
 from .limits import KnownWindows, RateLimiter
-from .models import Admission, ToolSpec, Verdict, Window
+from .models import Admission, Decision, ToolSpec, Verdict, Window
 from .secrets import Secrets
 
 _log = logging.getLogger(__name__)
@@ -42,46 +42,50 @@ class Limits:
         self._limiter = limiter
 
     def stage(self, call_next: CallNext) -> CallNext:
+        acquire, rates, windows_of = self._limiter.acquire, self.rates, self._windows
+
         async def counted(call: ToolCall, windows: Sequence[Window]) -> Any:
-            admission = await self._acquire(windows)
+            try:
+                admission = await acquire(windows)
+            except Exception as problem:
+                admission = self._failed(problem)
+            if type(admission) is not Admission:
+                raise PluginError(f"the limiter answered {admission!r}, which is not an Admission")
             if admission.refused_by is not None:
                 raise rate_limited(call.name, admission.refused_by, admission.retry_after)
             return await call_next(call)
 
         def run(call: ToolCall) -> Coroutine[Any, Any, Any]:
-            windows = self._windows(call)
+            known = call.frame.session.windows.get(call.name)
+            if (
+                known is not None
+                and known.rates is rates
+                and known.spec is call.grant[0].spec
+                and known.principal is call.principal
+            ):
+                windows = known.windows
+            else:
+                windows = windows_of(call)
             return counted(call, windows) if windows else call_next(call)
 
         return run
 
     def _windows(self, call: ToolCall) -> tuple[Window, ...]:
         """The call's windows; remembered in its session, since most calls are alike."""
-        frame: CallFrame = call.frame
-        spec: ToolSpec = call.target.spec
-        memo = frame.session.windows
-        known = memo.get(call.name)
-        if known is not None and known.fits(self.rates, spec, call.principal):
-            return known.windows
-        if len(memo) >= MOST_REMEMBERED:
-            memo.clear()
-        windows = self.rates.windows(frame.session.id, call.name, call.principal, spec)
-        memo[call.name] = KnownWindows(self.rates, spec, call.principal, windows)
+        session: CallSession = call.frame.session
+        spec: ToolSpec = call.grant[0].spec
+        windows = self.rates.windows(session.id, call.name, call.principal, spec)
+        if len(session.windows) >= MOST_REMEMBERED:
+            session.windows.clear()
+        session.windows[call.name] = KnownWindows(self.rates, spec, call.principal, windows)
         return windows
 
-    async def _acquire(self, windows: Sequence[Window]) -> Admission:
-        try:
-            admission = await self._limiter.acquire(windows)
-        except Exception as problem:
-            if self.rates.on_error == "allow":
-                _log.warning("the limiter failed, so this call is not counted: %s", problem)
-                return Admission()
-            _log.error("the limiter failed, so this call is refused: %s", problem)
-            raise PluginError(
-                f"the call can't be counted: the limiter failed: {problem}"
-            ) from problem
-        if type(admission) is not Admission:
-            raise PluginError(f"the limiter answered {admission!r}, which is not an Admission")
-        return admission
+    def _failed(self, problem: Exception) -> Admission:
+        if self.rates.on_error == "allow":
+            _log.warning("the limiter failed, so this call is not counted: %s", problem)
+            return Admission()
+        _log.error("the limiter failed, so this call is refused: %s", problem)
+        raise PluginError(f"the call can't be counted: the limiter failed: {problem}") from problem
 
 
 def rate_limited(name: str, window: Window, retry_after: float) -> RateLimitedError:
@@ -102,8 +106,8 @@ class Arguments:
         self._failures = failures
 
     def stage(self, invoke: Invoke) -> CallNext:
-        async def run(call: ToolCall) -> Any:
-            tool: Tool = call.target
+        def run(call: ToolCall) -> Coroutine[Any, Any, Any]:
+            tool = call.grant[0]
             try:
                 arguments = tool.validate(call.arguments_json)
             except BrokerError:
@@ -113,7 +117,11 @@ class Arguments:
             except Exception as problem:
                 raise self._failures.of(call.name, problem) from problem
             if self._policies:
-                await self._judge(call, tool, arguments)
+                return judged(call, tool, arguments)
+            return invoke(call, tool, arguments)
+
+        async def judged(call: ToolCall, tool: Tool, arguments: Any) -> Any:
+            await self._judge(call, tool, arguments)
             return await invoke(call, tool, arguments)
 
         return run
@@ -125,7 +133,12 @@ class Arguments:
             call.name, call.principal, session.id, session.metadata, tool.dump(arguments)
         )
         for policy in self._policies:
-            decision = await ask(policy, request)
+            try:
+                decision = await policy.decide(request)
+            except Exception as problem:
+                decision = failed(policy, problem)
+            if type(decision) is not Decision:
+                decision = no_decision(policy, decision)
             if decision.verdict is not Verdict.ALLOW:
                 frame.decision = decision
                 raise refusal(call.name, decision)

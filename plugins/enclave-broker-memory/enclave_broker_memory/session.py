@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 
 from enclave_broker_core.calls import CallRecord
-from enclave_broker_core.events import Event
+from enclave_broker_core.events import Draft, Event
 from enclave_broker_core.models import SessionRecord, SessionState
 
 
@@ -53,7 +53,7 @@ class StoredSession:
         self.state = record.state
         self.ended_at: float | None = None
         self.tool_calls = record.tool_calls
-        self.events: deque[Event] = deque()
+        self.events: deque[Draft] = deque()
         self.event_bytes = 0
         self.last_seq = 0
         self.calls: deque[CallRecord] = deque()
@@ -76,7 +76,7 @@ class StoredSession:
         excess = len(events) - count
         kept_bytes = self.event_bytes
         while excess > 0 or (kept_bytes > size and len(events) > 1):
-            kept_bytes -= len(events.popleft().payload_json)
+            kept_bytes -= len(events.popleft()[1])
             excess -= 1
         self.event_bytes = kept_bytes
 
@@ -90,8 +90,12 @@ class StoredSession:
         """What is kept from ``from_seq`` on."""
         events = self.events
         # The last kept event has the seq `last_seq`, and there are no gaps before it.
-        start = max(0, from_seq - 1 - self.last_seq + len(events))
-        return [events[index] for index in range(start, min(len(events), start + limit))]
+        dropped = self.last_seq - len(events)
+        start = max(0, from_seq - 1 - dropped)
+        return [
+            Event(self.id, dropped + index + 1, *events[index])
+            for index in range(start, min(len(events), start + limit))
+        ]
 
     async def wait(self) -> None:
         """Wait for the next ``wake``."""

@@ -16,7 +16,7 @@ from enclave_broker_core.errors import (
     SessionNotFoundError,
     TooManySessionsError,
 )
-from enclave_broker_core.events import Event
+from enclave_broker_core.events import Draft, Event
 from enclave_broker_core.models import SessionRecord, SessionState
 
 from .config import MemoryStoreConfig
@@ -93,26 +93,16 @@ class MemoryStore:
                 found.append(session.record())
         return found
 
-    async def append(
-        self, session_id: str, events: Sequence[Event], call: CallRecord | None = None
-    ) -> None:
+    async def append(self, session_id: str, event: Draft, call: CallRecord | None = None) -> int:
         session = self._sessions.get(session_id)
         if session is None:
             raise _not_found(session_id)
         if session.ended_at is not None:
             raise SessionEndedError(f"the session {session_id!r} has ended")
-        seq = session.last_seq
-        size = session.event_bytes
-        for event in events:
-            seq += 1
-            if event.seq != seq:
-                raise _gap(session_id, event.seq, seq)
-            size += len(event.payload_json)
-        # From here on nothing fails: all or nothing.
         kept = session.events
-        kept.extend(events)
-        session.last_seq = seq
-        session.event_bytes = size
+        kept.append(event)
+        session.last_seq += 1
+        session.event_bytes = size = session.event_bytes + len(event[1])
         if size > self._max_event_bytes or len(kept) > self._max_events:
             session.trim_events(self._max_events, self._max_event_bytes)
         if call is not None:
@@ -124,15 +114,16 @@ class MemoryStore:
                 session.trim_calls(self._max_calls, self._max_call_bytes)
         if session.changed is not None:
             session.wake()
+        return session.last_seq
 
-    async def end(self, session_id: str, final: Event, state: SessionState, at: float) -> bool:
+    async def end(self, session_id: str, final: Draft, state: SessionState, at: float) -> bool:
         session = self._get(session_id)
         if session.ended_at is not None:
             return False
         if not state.ended:
             raise ValueError(f"{state.value!r} is not the state of a session that has ended")
         # This wakes the readers too, who run when all of it is done.
-        await self.append(session_id, [final])
+        await self.append(session_id, final)
         session.end(state, at)
         self._open.remove(session.expires_at, session_id)
         self._ended.add(at, session_id)
@@ -210,7 +201,3 @@ async def open_store(config: MemoryStoreConfig, context: OpenContext) -> AsyncIt
 
 def _not_found(session_id: str) -> SessionNotFoundError:
     return SessionNotFoundError(f"there is no session {session_id!r}")
-
-
-def _gap(session_id: str, seq: int, expected: int) -> ValueError:
-    return ValueError(f"{session_id}: the event has seq {seq}, and {expected} is the next")
