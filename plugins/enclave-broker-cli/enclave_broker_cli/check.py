@@ -1,0 +1,36 @@
+"""``enclave-broker check``: all mistakes of a configuration, and whether its parts open."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from pydantic_core import to_json
+
+from enclave_broker_core.build import check_backends
+
+from .exits import OK, WRONG
+from .opening import finish
+from .options import ConfigOption, JsonOption, config_path
+
+
+def check(context: typer.Context, config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Check a configuration, and open its parts.
+
+    All mistakes are reported at once; only without any its parts are opened and tried.
+    Leaves with 0 when all is well and with 2 otherwise.
+    """
+    path = config_path(context, config)
+
+    async def command() -> int:
+        problems = await check_backends(path)
+        if json:
+            found = {"ok": not problems, "problems": problems}
+            sys.stdout.write(to_json(found).decode() + "\n")
+        elif problems:
+            sys.stderr.writelines(f"{problem}\n" for problem in problems)
+        else:
+            sys.stdout.write(f"{path or 'the default configuration'}: all is well\n")
+        return WRONG if problems else OK
+
+    finish(command)

@@ -1,0 +1,85 @@
+"""Opens the broker of a command, and brings its errors and signals to an end."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import typer
+from anyio.abc import TaskStatus
+
+from enclave_broker_core.build import Setup, open_setup
+from enclave_broker_core.config import LogSettings
+from enclave_broker_core.errors import BrokerError
+from enclave_broker_core.logs import JsonFormatter
+from enclave_broker_core.session import Session
+
+from .exits import SIGNAL, exit_code
+from .terminal import harmless
+
+
+def finish(command: Callable[[], Awaitable[int]]) -> None:
+    """Run a command on an event loop and leave with its exit code."""
+    raise typer.Exit(anyio.run(command))
+
+
+def complain(error: BrokerError) -> int:
+    """Say on stderr what is wrong; the exit code for it."""
+    sys.stderr.writelines(
+        f"{harmless(line)}\n" for line in f"{error.code}: {error.message}".splitlines()
+    )
+    return exit_code(error.code)
+
+
+@asynccontextmanager
+async def opened(config: Path | None) -> AsyncIterator[Setup]:
+    """The broker of a configuration, with its logging on stderr."""
+    set_up_logging(LogSettings(level="warning"))
+    async with open_setup(config) as setup:
+        if config is not None:
+            set_up_logging(setup.settings.logging)
+        yield setup
+
+
+def set_up_logging(settings: LogSettings) -> None:
+    handler = logging.StreamHandler()
+    if settings.format == "json":
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
+
+
+@dataclass
+class Interruption:
+    """The signal that came while the block ran; 0 when none did."""
+
+    signal: int = 0
+
+    def code(self, otherwise: int) -> int:
+        return SIGNAL + self.signal if self.signal else otherwise
+
+
+@asynccontextmanager
+async def cancelled_by_signals(session: Session) -> AsyncIterator[Interruption]:
+    """In this block SIGINT and SIGTERM cancel the session. A second one ends the program."""
+    seen = Interruption()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(_watch, session, seen)
+        yield seen
+        tasks.cancel_scope.cancel()
+
+
+async def _watch(session: Session, seen: Interruption, *, task_status: TaskStatus[None]) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for number in signals:
+            seen.signal = number
+            break
+    await session.cancel(f"interrupted by {signal.Signals(seen.signal).name}")

@@ -1,0 +1,102 @@
+"""``enclave-broker tools``: what there is to call."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from pydantic_core import to_json
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from enclave_broker_core.errors import BrokerError, UnknownToolError
+from enclave_broker_core.models import ToolSpec
+
+from .exits import OK
+from .opening import complain, finish, opened
+from .options import (
+    AllowOption,
+    ConfigOption,
+    JsonOption,
+    PrincipalOption,
+    RoleOption,
+    TenantOption,
+    config_path,
+    session_options,
+)
+from .terminal import harmless, table_console
+
+
+def tools(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="One tool, with its schemas.")] = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+    principal: PrincipalOption = None,
+    role: RoleOption = None,
+    tenant: TenantOption = None,
+    allow: AllowOption = None,
+) -> None:
+    """List the tools that the caller may use, or show one."""
+    options = session_options(principal, role, tenant, allow)
+    path = config_path(context, config)
+
+    async def command() -> int:
+        async with opened(path) as setup:
+            try:
+                async with setup.broker.session(**options) as session:
+                    specs = list((await session.visible_tools()).values())
+            except BrokerError as error:
+                return complain(error)
+        if name is None:
+            _list(specs, json)
+            return OK
+        for spec in specs:
+            if spec.name == name:
+                _one(spec, json)
+                return OK
+        return complain(UnknownToolError(f"there is no tool named {name!r}"))
+
+    finish(command)
+
+
+def _list(specs: Sequence[ToolSpec], json: bool) -> None:
+    if json:
+        sys.stdout.write(to_json([_shown(spec) for spec in specs]).decode() + "\n")
+        return
+    table = Table("tool", "what it does", "from", box=None, pad_edge=False)
+    for spec in specs:
+        table.add_row(
+            Text(spec.name, style="strike" if spec.deprecated else ""),
+            Text(harmless(spec.description.partition("\n")[0])),
+            Text(harmless(spec.source)),
+        )
+    table_console().print(table if specs else "there are no tools")
+
+
+def _one(spec: ToolSpec, json: bool) -> None:
+    if json:
+        sys.stdout.write(to_json(_shown(spec)).decode() + "\n")
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(Text(spec.name, style="bold"))
+    if spec.description:
+        for line in spec.description.splitlines():
+            console.print(Text(harmless(line)))
+    for title, schema in (("arguments", spec.input_schema), ("result", spec.output_schema)):
+        if schema is not None:
+            console.print(Text(f"\n{title}", style="bold"))
+            console.print(Text(to_json(schema, indent=2).decode()))
+    shown = _shown(spec)
+    for key in ("timeout", "rate_limit", "requires_auth", "secrets", "tags", "source"):
+        if key in shown:
+            console.print(Text(f"\n{key} ", style="bold"), Text(to_json(shown[key]).decode()))
+
+
+def _shown(spec: ToolSpec) -> dict[str, object]:
+    """What is said of a tool: defaults that say nothing are left out."""
+    whole = spec.model_dump(mode="json", exclude_defaults=True)
+    return {**whole, "input_schema": spec.input_schema, "source": spec.source}
