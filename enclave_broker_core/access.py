@@ -68,6 +68,7 @@ class AccessController:
     """
 
     judges_arguments: bool = False
+    stable: bool = True
 
     def __init__(
         self, rules: Sequence[Rule | Mapping[str, Any]] = (), *, default: Default = "deny"

@@ -11,10 +11,13 @@ from .calls import ToolCall
 from .contracts import AccessPolicy, AccessRequest, CallNext
 from .errors import AccessDeniedError, ApprovalRequiredError, BrokerError, UnknownToolError
 from .frame import CallFrame, CallSession
+from .lanes import Lane
 from .models import Decision, Principal, ToolSpec, Verdict
 from .registry import Catalog
 
 _log = logging.getLogger(__name__)
+
+MOST_LANES = 1024
 
 _NOT_AUTHENTICATED = Decision(Verdict.DENY, "requires_auth", "the caller is not authenticated")
 _NOT_IN_SESSION = Decision(Verdict.DENY, "allowed_tools", "not among the session's tools")
@@ -27,23 +30,46 @@ class Access:
 
     def __init__(self, policies: Sequence[AccessPolicy]) -> None:
         self._policies = tuple(policy for policy in policies if not policy.judges_arguments)
+        self._stable = all(getattr(policy, "stable", False) is True for policy in self._policies)
 
     def first(self, call_next: CallNext) -> CallNext:
         """The stage above the middleware."""
 
         async def run(call: ToolCall) -> Any:
             frame: CallFrame = call.frame
-            tool = frame.catalog.find(call.name)
-            if tool is None:
-                raise UnknownToolError(await self._unknown(call))
-            decision = await self.decide(frame.session, call.name, tool.spec, call.principal)
+            lane = frame.session.lanes.get(call.name)
+            if (
+                lane is None
+                or lane.catalog is not frame.catalog
+                or lane.principal is not call.principal
+                or lane.access is not self
+            ):
+                lane = await self._open_lane(call)
+            decision = lane.decision
+            if decision is None:
+                session, spec = frame.session, lane.tool.spec
+                decision = await self.decide(session, call.name, spec, call.principal)
+                if self._stable:
+                    lane.decision = decision
             frame.decision = decision
             if decision.verdict is not Verdict.ALLOW:
                 raise refusal(call.name, decision)
-            call.grant.append(tool)
+            call.grant.append(lane)
             return await call_next(call)
 
         return run
+
+    async def _open_lane(self, call: ToolCall) -> Lane:
+        frame: CallFrame = call.frame
+        tool = frame.catalog.find(call.name)
+        if tool is None:
+            raise UnknownToolError(await self._unknown(call))
+        lanes = frame.session.lanes
+        if len(lanes) >= MOST_LANES:
+            lanes.clear()
+        lane = Lane(tool, frame.catalog, call.principal, frame.session.limits, self)
+        lanes[call.name] = lane
+        return lane
 
     def again(self, call_next: CallNext) -> CallNext:
         """The stage below the middleware: looks only at a call that was changed."""

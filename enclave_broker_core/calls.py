@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from pydantic import JsonValue
@@ -66,8 +67,8 @@ class ToolCall(NamedTuple):
     """One call on its way to a tool, as middleware and policies see it. Immutable.
 
     ``frame`` is the broker's own record of the call, shared by all its replacements.
-    ``grant`` holds the tool once access to it has been granted to this very object: a
-    replacement has an empty one, so it has to ask again.
+    ``grant`` is filled when access has been granted to this very object: that of a
+    replacement is empty, so it has to ask again.
     """
 
     id: str
@@ -132,3 +133,8 @@ class RunOutcome:
         if self.error is not None:
             raise self.error
         return self.result
+
+
+# Straight from a tuple of all fields, which on the hot path is twice as fast.
+call_record: Callable[[tuple[Any, ...]], CallRecord] = partial(tuple.__new__, CallRecord)
+tool_call: Callable[[tuple[Any, ...]], ToolCall] = partial(tuple.__new__, ToolCall)

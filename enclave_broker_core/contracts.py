@@ -177,7 +177,13 @@ class AccessRequest(NamedTuple):
 
 
 class AccessPolicy(Protocol):
-    """Decides who may use which tool. What is not a Decision counts as a refusal."""
+    """Decides who may use which tool. What is not a Decision counts as a refusal.
+
+    ``judges_arguments`` says when it is asked: without the arguments, above the middleware,
+    or with the validated ones. A policy may also have ``stable = True``: that it will say
+    the same of a tool and a principal for as long as it lives, so that a session may
+    remember it.
+    """
 
     judges_arguments: bool
 

@@ -93,10 +93,11 @@ def log(level: Level, message: str, data: dict[str, JsonValue] | None = None) ->
     return _draft("log", level=level, message=message, data=data)
 
 
-def tool_call(call_id: str, name_json: bytes, arguments_json: bytes) -> Draft:
-    """``name_json`` and ``arguments_json`` are JSON text already: this one is on the hot path."""
-    head = f'{{"callId":"{call_id}","toolName":'.encode()
-    return "tool_call", head + name_json + b',"args":' + arguments_json + b"}"
+def tool_call(call_id: str, name: str, arguments_json: bytes, *, known: bool) -> Draft:
+    """``known`` says that the name is a tool's own: then nothing in it needs escaping."""
+    quoted = f'"{name}"' if known else to_json(name).decode()
+    head = f'{{"callId":"{call_id}","toolName":{quoted},"args":'
+    return "tool_call", b"%b%b}" % (head.encode(), arguments_json)
 
 
 def tool_progress(

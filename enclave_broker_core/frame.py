@@ -14,17 +14,29 @@ from .calls import CallRecord
 from .errors import BrokerError, SecretError
 from .guard import Guard
 from .json_form import json_text
-from .limits import KnownWindows
+from .lanes import Lane
 from .models import Decision, Principal, SessionLimits
 from .pattern_index import PatternIndex
 from .registry import Catalog
+
+
+class Append(Protocol):
+    """``SessionStore.append``."""
+
+    def __call__(
+        self, session_id: str, event: events.Draft, call: CallRecord | None = None
+    ) -> Awaitable[int]: ...
 
 
 class CallSession(Protocol):
     """What a call needs of the session that it is made in."""
 
     allowed: PatternIndex | None
-    windows: dict[str, KnownWindows]
+    lanes: dict[str, Lane]
+
+    @property
+    def append(self) -> Append:
+        """The store's, for the record of a call."""
 
     @property
     def id(self) -> str: ...
@@ -40,7 +52,7 @@ class CallSession(Protocol):
     def finish_call(self, frame: CallFrame, failure: BrokerError | None) -> Awaitable[None] | None:
         """The call has been recorded; what is still to be awaited when the session ends."""
 
-    def emit(self, draft: events.Draft, call: CallRecord | None = None) -> Awaitable[int]: ...
+    def emit(self, draft: events.Draft) -> Awaitable[int]: ...
     async def call(self, name: str, args: Mapping[str, Any] | None = None) -> Any: ...
 
 

@@ -73,6 +73,7 @@ class FunctionTool:
         self._validate_json = self._adapter.validator.validate_json
         self._streams = inspect.isasyncgenfunction(function)
         self._is_async = inspect.iscoroutinefunction(function)
+        self._is_plain = self._is_async and not self._whole and not self._context_names
         if inspect.isgeneratorfunction(function):
             raise ConfigError(
                 f"tool {name!r}: a plain generator can't be a handler; make it 'async def'"
@@ -98,6 +99,9 @@ class FunctionTool:
         return dumped
 
     def invoke(self, arguments: Any, context: ToolContext) -> Awaitable[Any]:
+        if self._is_plain:
+            plain: Awaitable[Any] = self._handler(**arguments.__dict__)
+            return plain
         keywords = {self._model_parameter: arguments} if self._whole else arguments.__dict__
         if self._context_names:
             keywords = {**keywords, **dict.fromkeys(self._context_names, context)}

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 MAX_DEPTH = 100
+LARGEST_PLAIN = 2**63 - 1
 PLAIN_BYTES = 16 * 6 * (256 + 64 + 8)
 
 
@@ -74,13 +75,13 @@ def is_plain(value: dict[Any, Any]) -> bool:
         return False
     for key, item in value.items():
         kind = type(item)
-        if kind is str:
+        if kind is int:
+            if item > LARGEST_PLAIN or item < -LARGEST_PLAIN:
+                return False
+        elif kind is str:
             if len(item) > 256 or not item.isascii():
                 return False
-        elif kind is int:
-            if not -(2**63) < item < 2**63:
-                return False
-        elif kind is not bool and item is not None:
+        elif item is not None and kind is not bool:
             return False
         if type(key) is not str or len(key) > 64 or not key.isascii():
             return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
@@ -88,15 +88,6 @@ class RateLimiter:
         if spec is not None and spec.rate_limit is not None:
             found.append(_window(f"own:{spec.name}", f"tool {spec.name}", spec.rate_limit))
         return tuple(found)
-
-
-class KnownWindows(NamedTuple):
-    """The windows of one tool for one session, and what they were found for."""
-
-    rates: RateLimiter
-    spec: ToolSpec
-    principal: Principal | None
-    windows: tuple[Window, ...]
 
 
 def _rate(given: RateLike | None) -> Rate | None:

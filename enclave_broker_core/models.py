@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 
 from annotated_types import Ge, Gt
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic.dataclasses import dataclass as validated
 
 from .patterns import is_exact
 
@@ -135,7 +136,8 @@ class ToolSpec(Frozen):
         return name
 
 
-class SessionLimits(Frozen):
+@validated(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
+class SessionLimits:
     """What one session may use. Times are in seconds, sizes in bytes of JSON or UTF-8.
 
     ``timeout`` is the session's whole life, ``idle_timeout`` the time without a call, a

@@ -9,10 +9,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
-from pydantic_core import to_json
 
 from . import events
-from .calls import CallRecord, Outcome, ToolCall
+from .calls import CallRecord, Outcome, ToolCall, call_record
 from .contracts import CallNext
 from .errors import (
     AccessDeniedError,
@@ -72,6 +71,7 @@ class Record:
         async def run(call: ToolCall) -> Any:
             frame: CallFrame = call.frame
             session = frame.session
+            append = session.append
             self.calls += 1
             started_at = time.time()
             arguments_json = call.arguments_json
@@ -81,10 +81,10 @@ class Record:
             cancelled: BaseException | None = None
             result: Any = None
             try:
-                name_json = to_json(call.name)
-                if redactor.active:
-                    name_json = redactor.json(name_json)
-                await session.emit(events.tool_call(frame.call_id, name_json, arguments_json))
+                known = call.name in frame.catalog.tools
+                name = call.name if known else redactor.text(call.name)
+                event = events.tool_call(frame.call_id, name, arguments_json, known=known)
+                await append(session.id, event)
                 if frame.refusal is not None:
                     raise frame.refusal
                 guard = frame.guard = guards(call_next(call), guarded)
@@ -104,17 +104,19 @@ class Record:
                 else:
                     draft, outcome, code = self._failed(frame, seconds, failure)
                 rule = "" if frame.decision is None else frame.decision.rule
-                record = CallRecord(
-                    frame.call_id,
-                    call.name,
-                    arguments_json,
-                    outcome,
-                    code,
-                    started_at,
-                    started_at + seconds,
-                    rule,
+                record = call_record(
+                    (
+                        frame.call_id,
+                        call.name,
+                        arguments_json,
+                        outcome,
+                        code,
+                        started_at,
+                        started_at + seconds,
+                        rule,
+                    )
                 )
-                await session.emit(draft, record)
+                await append(session.id, draft, record)
                 if self._observe is not None:
                     await self._observe(_finished(call, record, failure))
             finally:

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from pydantic_core import from_json
 
 from . import events as wire
-from .calls import CallRecord, RunOutcome, ToolCall
+from .calls import CallRecord, RunOutcome, tool_call
 from .errors import (
     ArgumentsError,
     BrokerError,
@@ -25,7 +25,7 @@ from .errors import (
 from .following import follow
 from .frame import CallFrame
 from .json_form import NotJsonError, TooLargeError, json_text
-from .limits import KnownWindows
+from .lanes import Lane
 from .mailbox import Mailbox, Message, MessageHandler, ToolCallMessage, tool_call_message
 from .models import Principal, RunStats, SessionLimits, SessionRecord, SessionState, ToolSpec
 from .observations import SessionFinished
@@ -59,7 +59,7 @@ class Session:
         self._on_end = on_end
         self._record = record
         self._around = surroundings
-        self._append = surroundings.store.append
+        self.append = surroundings.store.append
         self._call_prefix = f"c_{uuid4().hex[:10]}_"
         self._calls: set[CallFrame] = set()
         self._lane: RunLane | None = None
@@ -72,7 +72,7 @@ class Session:
         self.last_active = self._started
         self.ending: BrokerError | None = None
         self.ended = anyio.Event()
-        self.windows: dict[str, KnownWindows] = {}
+        self.lanes: dict[str, Lane] = {}
         self.allowed: PatternIndex | None = None
         if record.allowed_tools is not None:
             self.allowed = PatternIndex([Pattern(text) for text in record.allowed_tools])
@@ -150,7 +150,7 @@ class Session:
         frame = CallFrame(self, own_id, catalog, name, time.monotonic(), refusal)
         self._calls.add(frame)
         return await around.chain(
-            ToolCall(call_id or own_id, name, arguments_json, self.principal, frame, [])
+            tool_call((call_id or own_id, name, arguments_json, self.principal, frame, []))
         )
 
     def _arguments(self, name: str, args: Mapping[str, Any]) -> bytes:
@@ -175,9 +175,9 @@ class Session:
         self._calls.discard(frame)
         return None if self.ending is None else self._conclude_when_quiet()
 
-    def emit(self, draft: wire.Draft, call: CallRecord | None = None) -> Coroutine[Any, Any, int]:
-        """Write an event, and a finished call with it; it has happened when the store has it."""
-        return self._append(self.id, draft, call)
+    def emit(self, draft: wire.Draft) -> Coroutine[Any, Any, int]:
+        """Write an event to the log; it has happened when the store has it."""
+        return self.append(self.id, draft)
 
     def redact(self, text: str) -> str:
         return self._around.redactor.text(text)

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -157,7 +158,7 @@ class SessionManager:
         around = self.surroundings
         now = time.time()
         try:
-            chosen = SessionLimits(**{**(limits or self._limits).model_dump(), **single_limits})
+            chosen = replace(limits or self._limits, **single_limits)
             record = SessionRecord(
                 id=session_id or f"s_{uuid4()}",
                 state=SessionState.RUNNING,

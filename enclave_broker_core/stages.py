@@ -16,22 +16,19 @@ from .contracts import AccessPolicy, AccessRequest, CallNext, Limiter, Tool
 from .errors import (
     ArgumentsError,
     BrokerError,
-    DeadlineExceededError,
     PluginError,
     RateLimitedError,
-    ToolTimeoutError,
 )
 from .failures import Failures
-from .frame import CallFrame, CallSession
+from .frame import CallFrame
 from .guard import Guard, Guarded, LateError, LetGoError, StoppedError
 from .json_form import NotJsonError
-from .limits import KnownWindows, RateLimiter
-from .models import Admission, Decision, ToolSpec, Verdict, Window
+from .lanes import Lane
+from .limits import RateLimiter
+from .models import Admission, Decision, Verdict, Window
 from .secrets import Secrets
 
 _log = logging.getLogger(__name__)
-
-MOST_REMEMBERED = 1024
 
 
 class Limits:
@@ -42,43 +39,29 @@ class Limits:
         self._limiter = limiter
 
     def stage(self, call_next: CallNext) -> CallNext:
-        acquire, rates, windows_of = self._limiter.acquire, self.rates, self._windows
+        acquire, rates = self._limiter.acquire, self.rates
 
-        async def counted(call: ToolCall, windows: Sequence[Window]) -> Any:
-            try:
-                admission = await acquire(windows)
-            except Exception as problem:
-                admission = self._failed(problem)
-            if type(admission) is not Admission:
-                raise PluginError(f"the limiter answered {admission!r}, which is not an Admission")
-            if admission.refused_by is not None:
-                raise rate_limited(call.name, admission.refused_by, admission.retry_after)
+        async def run(call: ToolCall) -> Any:
+            lane: Lane = call.grant[0]
+            if lane.rates is not rates:
+                lane.windows = rates.windows(
+                    call.frame.session.id, call.name, call.principal, lane.tool.spec
+                )
+                lane.rates = rates
+            if lane.windows:
+                try:
+                    admission = await acquire(lane.windows)
+                except Exception as problem:
+                    admission = self._failed(problem)
+                if type(admission) is not Admission:
+                    raise PluginError(
+                        f"the limiter answered {admission!r}, which is not an Admission"
+                    )
+                if admission.refused_by is not None:
+                    raise rate_limited(call.name, admission.refused_by, admission.retry_after)
             return await call_next(call)
 
-        def run(call: ToolCall) -> Coroutine[Any, Any, Any]:
-            known = call.frame.session.windows.get(call.name)
-            if (
-                known is not None
-                and known.rates is rates
-                and known.spec is call.grant[0].spec
-                and known.principal is call.principal
-            ):
-                windows = known.windows
-            else:
-                windows = windows_of(call)
-            return counted(call, windows) if windows else call_next(call)
-
         return run
-
-    def _windows(self, call: ToolCall) -> tuple[Window, ...]:
-        """The call's windows; remembered in its session, since most calls are alike."""
-        session: CallSession = call.frame.session
-        spec: ToolSpec = call.grant[0].spec
-        windows = self.rates.windows(session.id, call.name, call.principal, spec)
-        if len(session.windows) >= MOST_REMEMBERED:
-            session.windows.clear()
-        session.windows[call.name] = KnownWindows(self.rates, spec, call.principal, windows)
-        return windows
 
     def _failed(self, problem: Exception) -> Admission:
         if self.rates.on_error == "allow":
@@ -107,9 +90,9 @@ class Arguments:
 
     def stage(self, invoke: Invoke) -> CallNext:
         def run(call: ToolCall) -> Coroutine[Any, Any, Any]:
-            tool = call.grant[0]
+            lane: Lane = call.grant[0]
             try:
-                arguments = tool.validate(call.arguments_json)
+                arguments = lane.tool.validate(call.arguments_json)
             except BrokerError:
                 raise
             except NotJsonError as problem:
@@ -117,12 +100,12 @@ class Arguments:
             except Exception as problem:
                 raise self._failures.of(call.name, problem) from problem
             if self._policies:
-                return judged(call, tool, arguments)
-            return invoke(call, tool, arguments)
+                return judged(call, lane, arguments)
+            return invoke(call, lane, arguments)
 
-        async def judged(call: ToolCall, tool: Tool, arguments: Any) -> Any:
-            await self._judge(call, tool, arguments)
-            return await invoke(call, tool, arguments)
+        async def judged(call: ToolCall, lane: Lane, arguments: Any) -> Any:
+            await self._judge(call, lane.tool, arguments)
+            return await invoke(call, lane, arguments)
 
         return run
 
@@ -155,31 +138,26 @@ class Invoke:
         self._guards = guards
         self._guarded = guarded
 
-    async def __call__(self, call: ToolCall, tool: Tool, arguments: Any) -> Any:
+    async def __call__(self, call: ToolCall, lane: Lane, arguments: Any) -> Any:
         frame: CallFrame = call.frame
-        spec = tool.spec
         if call.name != frame.tool:
             frame = frame.renamed(call.name)
-        if spec.secrets:
-            frame.secrets = await self._secrets.all(spec.secrets)
-        budget = frame.session.limits.call_timeout
-        seconds = spec.timeout
-        late: type[ToolTimeoutError] | type[DeadlineExceededError] = ToolTimeoutError
-        if budget is not None and (seconds is None or budget < seconds):
-            seconds, late = budget, DeadlineExceededError
+        if lane.secrets:
+            frame.secrets = await self._secrets.all(lane.secrets)
+        seconds = lane.seconds
         try:
             if seconds is None:
-                return await tool.invoke(arguments, frame)
+                return await lane.tool.invoke(arguments, frame)
             frame.deadline = time.monotonic() + seconds
-            running = as_coroutine(tool.invoke(arguments, frame))
+            running = as_coroutine(lane.tool.invoke(arguments, frame))
             return await self._guards(running, self._guarded, seconds)
         except (BrokerError, StoppedError):
             raise
         except LateError:
-            raise late(f"{call.name} did not answer within {seconds:g} s") from None
+            raise lane.late(f"{call.name} did not answer within {seconds:g} s") from None
         except LetGoError:
             _log.error("%s did not stop when its time was over, and was let go", call.name)
-            raise late(
+            raise lane.late(
                 f"{call.name} did not answer within {seconds:g} s, and did not stop then"
             ) from None
         except anyio.get_cancelled_exc_class():
