@@ -98,15 +98,12 @@ class Broker:
         if self._composition is not None:
             raise ConfigError("this broker is open already")
         async with AsyncExitStack() as stack:
-            self._composition = await open_parts(self._parts, stack, self._redactor, self._guarded)
-            await stack.enter_async_context(self._sessions)
-            for name, provider in self._composition.providers.items():
-                self._registry.publish(name, await provider.tools())
-            self._sessions.surroundings.catalog = self._registry.current
-            self._registry.on_change(self._announce)
-            tasks = self._sessions.surroundings.tasks
-            for name, provider in self._composition.providers.items():
-                tasks.start_soon(provider.watch, self._publisher(name))
+            try:
+                await self._open(stack)
+            except BaseException:
+                # As in __aexit__: no task group is to wrap what went wrong.
+                await stack.aclose()
+                raise
             self._stack = stack.pop_all()
         return self
 
@@ -118,6 +115,18 @@ class Broker:
     ) -> None:
         # The error of the block is the caller's: no task group is to wrap it into a group.
         await self._stack.aclose()
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        opened = await open_parts(self._parts, stack, self._redactor, self._guarded)
+        self._composition = opened
+        await stack.enter_async_context(self._sessions)
+        for name, provider in opened.providers.items():
+            self._registry.publish(name, await provider.tools())
+        self._sessions.surroundings.catalog = self._registry.current
+        self._registry.on_change(self._announce)
+        tasks = self._sessions.surroundings.tasks
+        for name, provider in opened.providers.items():
+            tasks.start_soon(provider.watch, self._publisher(name))
 
     async def aclose(self) -> None:
         """End all sessions and close all parts; the same as leaving ``async with``."""

@@ -107,14 +107,15 @@ class Mistakes:
 def choices(name: str, names: Iterable[str]) -> str:
     """A hint for a name that there is not: what is near, or else all that there are."""
     names = sorted(set(names))
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    near = difflib.get_close_matches(name, names, n=3)
+    near = near or [known for known in names if len(name) >= 3 and name in known][:3]
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
     return f"there are: {', '.join(names)}" if names else "there are none"
 
 
 def _message(model: type[BaseModel], item: ErrorDetails) -> str:
-    if item["type"] == "extra_forbidden":
+    if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         *around, key = item["loc"]
         return _unknown_key(str(key), _properties(model, around))
     if item["type"] == "missing":
