@@ -246,3 +246,40 @@ async def test_check_backends_opens_everything_and_tells_each_failure() -> None:
         ),
     ]
     assert await check_backends({"stor": {}}) == check({"stor": {}})
+
+
+class Entered:
+    """A secret source that is a context manager too, as many clients are."""
+
+    entered = 0
+
+    async def __aenter__(self) -> Entered:
+        self.entered += 1
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.entered -= 1
+
+    async def get(self, name: str) -> str | None:
+        return HIDDEN if self.entered == 1 else None
+
+
+async def test_a_source_is_entered_once_whatever_it_is() -> None:
+    @asynccontextmanager
+    async def opened(config: NoConfig, context: OpenContext) -> AsyncIterator[Entered]:
+        async with Entered() as source:
+            yield source
+
+    class Vault:
+        @hookimpl
+        def enclave_secret_sources(self) -> Iterable[Component]:
+            return [Component("vault", opened)]
+
+    async with open_broker(VAULT, plugins=[Vault()]) as broker:
+
+        @broker.tool("length", secrets=["KEY"])
+        async def length(ctx: ToolContext) -> int:
+            return len(ctx.secret("KEY"))
+
+        async with broker.session() as session:
+            assert await session.call("length") == len(HIDDEN)
