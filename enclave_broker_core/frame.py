@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, Protocol
 
 from pydantic import JsonValue
@@ -49,11 +49,16 @@ class CallSession(Protocol):
     def over(self) -> BrokerError:
         """The error of what is still asked of a session that is ending."""
 
+    def begin_call(self, frame: CallFrame) -> None:
+        """The call is under way; raises what ``over`` says when the session is ending."""
+
     def finish_call(self, frame: CallFrame, failure: BrokerError | None) -> Awaitable[None] | None:
         """The call has been recorded; what is still to be awaited when the session ends."""
 
     def emit(self, draft: events.Draft) -> Awaitable[int]: ...
-    async def call(self, name: str, args: Mapping[str, Any] | None = None) -> Any: ...
+    def call(
+        self, name: str, args: Mapping[str, Any] | None = None
+    ) -> Coroutine[Any, Any, Any]: ...
 
 
 class CallFrame:

@@ -72,6 +72,7 @@ class Record:
             frame: CallFrame = call.frame
             session = frame.session
             append = session.append
+            session.begin_call(frame)
             self.calls += 1
             started_at = time.time()
             arguments_json = call.arguments_json

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, Protocol
 
 import anyio
@@ -32,7 +32,9 @@ class RunningSession(Protocol):
     def is_ending(self) -> bool: ...
     def over(self) -> BrokerError: ...
     def emit(self, draft: events.Draft) -> Awaitable[int]: ...
-    async def call(self, name: str, args: Mapping[str, Any] | None = None) -> JsonValue: ...
+    def call(
+        self, name: str, args: Mapping[str, Any] | None = None
+    ) -> Coroutine[Any, Any, Any]: ...
     async def visible_tools(self) -> Mapping[str, ToolSpec]: ...
     def redact(self, text: str) -> str: ...
 
@@ -61,7 +63,8 @@ class Host:
         self._tools = await self._session.visible_tools()
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> JsonValue:
-        return await self._session.call(name, arguments)
+        result: JsonValue = await self._session.call(name, arguments)
+        return result
 
     async def stdout(self, chunk: str) -> None:
         if not chunk:

@@ -121,10 +121,10 @@ class Session:
 
     # Calls
 
-    async def call(
+    def call(
         self, name: str, args: Mapping[str, Any] | None = None, *, call_id: str | None = None
-    ) -> Any:
-        """One tool call through the whole pipeline; its result in JSON form.
+    ) -> Coroutine[Any, Any, Any]:
+        """One tool call through the whole pipeline; awaited, it is the result in JSON form.
 
         Raises a CallError for what is wrong with the call, a SessionError when the
         session has ended or ends meanwhile.
@@ -148,8 +148,7 @@ class Session:
             name = catalog.canonical(name[:LONGEST_NAME])
         own_id = f"{self._call_prefix}{attempt}"
         frame = CallFrame(self, own_id, catalog, name, time.monotonic(), refusal)
-        self._calls.add(frame)
-        return await around.chain(
+        return around.chain(
             tool_call((call_id or own_id, name, arguments_json, self.principal, frame, []))
         )
 
@@ -167,6 +166,12 @@ class Session:
         """The error of what is asked of a session that has ended or is ending."""
         ending = self.ending or SessionEndedError("the session has ended")
         return type(ending)(ending.message)
+
+    def begin_call(self, frame: CallFrame) -> None:
+        """The call is under way, and stops when the session ends."""
+        if self.ending is not None:
+            raise self.over()
+        self._calls.add(frame)
 
     def finish_call(self, frame: CallFrame, failure: BrokerError | None) -> Awaitable[None] | None:
         self.last_active = time.monotonic()

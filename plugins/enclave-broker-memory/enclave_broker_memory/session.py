@@ -70,20 +70,16 @@ class StoredSession:
         self.state = state
         self.ended_at = at
 
-    def trim_events(self, count: int, size: int) -> None:
+    def trim_events(self, size: int) -> None:
         """Let the oldest events go; the newest stays, however large it is."""
         events = self.events
-        excess = len(events) - count
-        kept_bytes = self.event_bytes
-        while excess > 0 or (kept_bytes > size and len(events) > 1):
-            kept_bytes -= len(events.popleft()[1])
-            excess -= 1
-        self.event_bytes = kept_bytes
+        while self.event_bytes > size and len(events) > 1:
+            self.event_bytes -= len(events.popleft()[1])
 
-    def trim_calls(self, count: int, size: int) -> None:
+    def trim_calls(self, size: int) -> None:
         """Let the oldest calls go; the newest stays, however large it is."""
         calls = self.calls
-        while len(calls) > count or (self.call_bytes > size and len(calls) > 1):
+        while self.call_bytes > size and len(calls) > 1:
             self.call_bytes -= len(calls.popleft().arguments_json)
 
     def read(self, from_seq: int, limit: int) -> list[Event]:
