@@ -14,7 +14,8 @@ from collections.abc import Coroutine, Generator
 from typing import Any, Protocol
 
 import anyio
-import sniffio
+
+from .loops import running_loop
 
 
 class StoppedError(Exception):
@@ -64,7 +65,7 @@ class Guard(Protocol):
 
 def guard_class() -> type[Guard]:
     """The guard for the event loop that is running."""
-    return ScopeGuard if sniffio.current_async_library() == "trio" else TaskGuard
+    return ScopeGuard if running_loop() == "trio" else TaskGuard
 
 
 class TaskGuard:

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-import sniffio
 from pydantic import BaseModel
 
 from .contracts import Component, OpenContext, SessionStore
 from .errors import BrokerError, PluginError
+from .loops import running_loop
 from .plugins import Choice, Plugins
 
 
@@ -19,7 +19,7 @@ async def open_component(
     component: Component, config: BaseModel, context: OpenContext
 ) -> AsyncIterator[Any]:
     """Enter a component; PluginError when it does not run on this event loop or fails."""
-    loop = sniffio.current_async_library()
+    loop = running_loop()
     if loop not in component.loops:
         raise PluginError(
             f"{context.name} ({component.name}) runs on {' and '.join(sorted(component.loops))},"
