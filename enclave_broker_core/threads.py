@@ -44,6 +44,7 @@ class Threads:
         except anyio.get_cancelled_exc_class():
             job.abandon()
             raise
+        result = result[0]
         return await result if inspect.isawaitable(result) else result
 
 
@@ -60,11 +61,14 @@ class _Job:
         self._keywords = keywords
         self._state = "waiting"
 
-    def work(self) -> Any:
+    def work(self) -> tuple[Any]:
+        """The result in a tuple: trio lets no coroutine out of a thread."""
         with self._threads._lock:
+            if self._state == "abandoned":
+                return (None,)
             self._state = "running"
         try:
-            return self._function(**self._keywords)
+            return (self._function(**self._keywords),)
         finally:
             with self._threads._lock:
                 if self._state == "abandoned":
@@ -74,5 +78,6 @@ class _Job:
     def abandon(self) -> None:
         with self._threads._lock:
             if self._state == "running":
-                self._state = "abandoned"
                 self._threads._abandoned += 1
+            if self._state != "done":
+                self._state = "abandoned"
