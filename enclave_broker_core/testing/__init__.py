@@ -1,1 +1,21 @@
 """For authors of plugins: the suites that a part must pass to keep its contract."""
+
+import pytest
+
+# So that a suite in somebody's tests shows the values of an assert that fails. By module:
+# this package itself is being imported already, which pytest would warn about.
+pytest.register_assert_rewrite(
+    *(
+        f"{__name__}.{module}"
+        for module in (
+            "hosts",
+            "limiters",
+            "runtimes",
+            "samples",
+            "session_logs",
+            "session_readers",
+            "session_records",
+            "stores",
+        )
+    )
+)

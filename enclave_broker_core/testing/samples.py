@@ -9,12 +9,14 @@ import anyio
 from pydantic_core import to_json
 
 from enclave_broker_core.calls import CallRecord
-from enclave_broker_core.events import Event
+from enclave_broker_core.contracts import SessionStore
+from enclave_broker_core.events import Draft, Event
 from enclave_broker_core.models import SessionRecord, SessionState
 
 T = TypeVar("T")
 
 CREATED_AT = 1_700_000_000.0
+ENDED_AT = CREATED_AT + 100
 
 
 def record(id: str = "s_1", **fields: Any) -> SessionRecord:
@@ -28,7 +30,7 @@ def record(id: str = "s_1", **fields: Any) -> SessionRecord:
 
 
 def event(seq: int, session_id: str = "s_1", type: str = "stdout", **payload: Any) -> Event:
-    """One event; its payload says which it is unless another is given."""
+    """An event as it is read back; its payload says which it is unless another is given."""
     return Event(session_id, seq, type, to_json(payload or {"chunk": f"{session_id} {seq}"}))
 
 
@@ -39,6 +41,28 @@ def events(first: int, last: int, session_id: str = "s_1") -> list[Event]:
 
 def final(seq: int, session_id: str = "s_1", **payload: Any) -> Event:
     return event(seq, session_id, "final", **(payload or {"ok": True}))
+
+
+def draft(event: Event) -> Draft:
+    """An event as it is given to a store."""
+    return event.type, event.payload_json
+
+
+async def write(store: SessionStore, *given: Event, call: CallRecord | None = None) -> None:
+    """Append events one after the other, ``call`` with the last; each gets the seq it has."""
+    for item in given:
+        with_it = call if item is given[-1] else None
+        assert await store.append(item.session_id, draft(item), with_it) == item.seq
+
+
+async def end(
+    store: SessionStore,
+    final: Event,
+    state: SessionState = SessionState.COMPLETED,
+    at: float = ENDED_AT,
+) -> None:
+    """End a session that runs with its final event."""
+    assert await store.end(final.session_id, draft(final), state, at) is True
 
 
 def call(id: str = "c_1", **fields: Any) -> CallRecord:

@@ -9,19 +9,44 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
+from enclave_broker_core.calls import CallRecord
 from enclave_broker_core.contracts import SessionStore
 from enclave_broker_core.errors import SessionEndedError, SessionNotFoundError
 from enclave_broker_core.events import Event
 from enclave_broker_core.models import SessionState
 
-from .samples import CREATED_AT, at_once, call, event, events, final, record
+from .samples import (
+    CREATED_AT,
+    ENDED_AT,
+    at_once,
+    call,
+    draft,
+    end,
+    event,
+    events,
+    final,
+    record,
+    write,
+)
 from .store_suite import StoreSuite
 
-ENDED_AT = CREATED_AT + 100
+# An append is cancelled after each number of steps, until it has been finished before.
+STEPS = 40
 
 
 async def written(store: SessionStore, id: str = "s_1") -> list[Event]:
     return list(await store.read(id))
+
+
+async def call_ids(store: SessionStore, id: str = "s_1") -> list[str]:
+    return [item.call_id for item in await store.history(id)]
+
+
+async def append_by(store: SessionStore, id: str, by: int, taken: dict[int, int]) -> None:
+    """Append an event and a call that say whose they are, and note who got which seq."""
+    seq = await store.append(id, draft(event(0, by=by)), call(f"c_{by}"))
+    assert seq not in taken
+    taken[seq] = by
 
 
 @pytest.mark.anyio
@@ -34,14 +59,15 @@ class SessionLogSuite(StoreSuite):
                 Event("s_1", 2, "log", b'{ "kept" :\t"byte for byte"}'),
                 event(3, type="partial_result", number=1e300, big=2**70),
             ]
-            await store.append("s_1", odd[:2])
-            await store.append("s_1", odd[2:])
+            await write(store, *odd)
             found = await written(store)
             assert [
                 (item.session_id, item.seq, item.type, item.payload_json) for item in found
             ] == [(item.session_id, item.seq, item.type, item.payload_json) for item in odd]
+            # Any tuple would be equal to an event, and a memoryview to bytes.
+            assert [(type(item), type(item.payload_json)) for item in found] == [(Event, bytes)] * 3
 
-    async def test_a_call_is_kept_with_the_events_that_came_with_it(self) -> None:
+    async def test_a_call_is_kept_with_the_event_that_came_with_it(self) -> None:
         async with self.open_store() as store:
             await store.create(record())
             refused = call(
@@ -55,79 +81,148 @@ class SessionLogSuite(StoreSuite):
                 rule="admin:*",
             )
             assert list(await store.history("s_1")) == []
-            await store.append("s_1", events(1, 2), call("c_9"))
-            await store.append("s_1", [event(3)])
-            await store.append("s_1", [event(4)], refused)
-            await store.append("s_1", [], call("c_1"))
-            assert list(await store.history("s_1")) == [call("c_9"), refused, call("c_1")]
-            await store.append("s_1", [event(5)])
-            assert await written(store) == events(1, 5)
+            await write(store, *events(1, 2), call=call("c_9"))
+            await write(store, event(3))
+            await write(store, event(4), call=refused)
+            await write(store, event(5), call=call("c_1"))
+            found = list(await store.history("s_1"))
+            assert found == [call("c_9"), refused, call("c_1")]
+            assert [(type(item), type(item.arguments_json)) for item in found] == [
+                (CallRecord, bytes)
+            ] * 3
+            await write(store, event(6))
+            assert await written(store) == events(1, 6)
 
-    @pytest.mark.parametrize("seqs", [[4], [2], [1], [0], [3, 5], [3, 3], [3, 4, 6], [4, 3]])
-    async def test_a_gap_is_refused_and_leaves_nothing(self, seqs: list[int]) -> None:
+    async def test_places_begin_with_one_and_leave_no_gap(self) -> None:
+        async with self.open_store() as store:
+            for id in ("s_1", "s_2"):
+                await store.create(record(id))
+            places = []
+            for number in range(1, 6):
+                with_it = call(f"c_{number}") if number % 2 else None
+                places.append(await store.append("s_1", draft(event(number)), with_it))
+            assert places == [1, 2, 3, 4, 5]
+            # Each session counts for itself, and what it has already does not matter.
+            assert await store.append("s_2", draft(event(1, "s_2"))) == 1
+            assert await store.append("s_1", draft(event(6))) == 6
+            assert [item.seq for item in await store.read("s_1")] == [1, 2, 3, 4, 5, 6]
+            assert [item.seq for item in await store.read("s_2")] == [1]
+
+    async def test_the_seq_returned_is_the_seq_read_back(self) -> None:
         async with self.open_store() as store:
             await store.create(record())
-            await store.append("s_1", events(1, 2))
-            with pytest.raises(ValueError, match=r".") as refused:
-                await store.append("s_1", [event(seq) for seq in seqs], call())
-            assert not isinstance(refused.value, UnicodeError)
-            assert await written(store) == events(1, 2)
-            assert list(await store.history("s_1")) == []
-            await store.append("s_1", [event(3)])
-            assert await written(store) == events(1, 3)
+            for number in range(5):
+                given = event(0, type="log", number=number)
+                seq = await store.append("s_1", draft(given))
+                assert type(seq) is int
+                assert list(await store.read("s_1", seq)) == [given._replace(seq=seq)]
 
-    async def test_a_log_begins_with_one(self) -> None:
+    async def test_each_of_many_tasks_gets_places_of_its_own(self) -> None:
         async with self.open_store() as store:
             await store.create(record())
-            for seq in (0, 2):
-                with pytest.raises(ValueError, match=r"."):
-                    await store.append("s_1", [event(seq)])
-            await store.append("s_1", [event(1)])
-            assert await written(store) == [event(1)]
+            writers, each = 20, 5
+            taken: dict[int, int] = {}
+
+            async def append_some(writer: int) -> None:
+                for number in range(each):
+                    await append_by(store, "s_1", writer * each + number, taken)
+                    if writer % 2:
+                        await checkpoint()
+
+            async with anyio.create_task_group() as tasks:
+                for writer in range(writers):
+                    tasks.start_soon(append_some, writer)
+            seqs = list(range(1, writers * each + 1))
+            assert sorted(taken) == seqs
+            found = await written(store)
+            assert [item.seq for item in found] == seqs
+            order = [taken[seq] for seq in seqs]
+            assert [item.payload["by"] for item in found] == order
+            assert await call_ids(store) == [f"c_{by}" for by in order]
+            for writer in range(writers):
+                own = [by for by in order if by // each == writer]
+                assert own == sorted(own)
+
+    async def test_appends_take_their_places_in_the_order_in_which_they_began(self) -> None:
+        async with self.open_store() as store:
+            await store.create(record())
+            began: list[int] = []
+            taken: dict[int, int] = {}
+
+            async def append(number: int) -> None:
+                # Large ones with a call and small ones without may not take equally long.
+                large = number % 2 == 0
+                given = event(0, by=number, text="x" * (50_000 if large else 1))
+                with_it = call(f"c_{number}") if large else None
+                began.append(number)
+                taken[await store.append("s_1", draft(given), with_it)] = number
+
+            async with anyio.create_task_group() as tasks:
+                for number in range(12):
+                    tasks.start_soon(append, number)
+                    if number % 4 == 3:
+                        # Those that follow begin while these are under way.
+                        await checkpoint()
+                        await checkpoint()
+            assert taken == dict(enumerate(began, 1))
+            assert [item.payload["by"] for item in await written(store)] == began
+            assert await call_ids(store) == [f"c_{by}" for by in began if by % 2 == 0]
 
     async def test_nothing_is_written_to_a_session_that_is_not_there(self) -> None:
         async with self.open_store() as store:
             with pytest.raises(SessionNotFoundError):
-                await store.append("s_1", [event(1)], call())
+                await store.append("s_1", draft(event(1)), call())
             with pytest.raises(SessionNotFoundError):
-                await store.end("s_1", final(1), SessionState.COMPLETED, ENDED_AT)
+                await store.end("s_1", draft(final(1)), SessionState.COMPLETED, ENDED_AT)
             with pytest.raises(SessionNotFoundError):
                 await store.read("s_1")
             with pytest.raises(SessionNotFoundError):
                 await store.history("s_1")
             assert await store.get("s_1") is None
-
-    async def test_the_final_event_ends_the_log(self) -> None:
-        async with self.open_store() as store:
+            # Nor has any of it taken a place, should there be such a session.
             await store.create(record())
-            await store.append("s_1", events(1, 2), call())
-            assert await store.end("s_1", final(3), SessionState.COMPLETED, ENDED_AT) is True
-            for late in ([event(4)], []):
+            await write(store, event(1), call=call("c_2"))
+            assert await written(store) == [event(1)]
+            assert list(await store.history("s_1")) == [call("c_2")]
+            assert await store.get("s_1") == record(tool_calls=1)
+
+    async def test_the_final_event_takes_the_next_place_and_ends_the_log(self) -> None:
+        async with self.open_store() as store:
+            for id in ("s_1", "s_empty"):
+                await store.create(record(id))
+            await write(store, *events(1, 2), call=call())
+            await end(store, final(3))
+            for with_it in (call("c_late"), None):
                 with pytest.raises(SessionEndedError):
-                    await store.append("s_1", late, call("c_late"))
+                    await store.append("s_1", draft(event(4)), with_it)
             assert await written(store) == [*events(1, 2), final(3)]
             assert list(await store.history("s_1")) == [call()]
+            await end(store, final(1, "s_empty"))
+            assert await written(store, "s_empty") == [final(1, "s_empty")]
 
     async def test_an_ended_session_never_changes_again(self) -> None:
         async with self.open_store() as store:
             await store.create(record())
-            await store.end("s_1", final(1), SessionState.COMPLETED, ENDED_AT)
+            await end(store, final(1))
             as_it_ended = await store.get("s_1")
-            for seq in (1, 2):
-                again = final(seq, ok=False)
-                assert await store.end("s_1", again, SessionState.FAILED, ENDED_AT + 9) is False
+            for late in (0, 9):
+                again = draft(final(2, ok=False))
+                assert await store.end("s_1", again, SessionState.FAILED, ENDED_AT + late) is False
+            with pytest.raises(SessionEndedError):
+                await store.append("s_1", draft(event(2)), call())
             assert await store.get("s_1") == as_it_ended
             assert await written(store) == [final(1)]
 
-    async def test_a_final_event_that_leaves_a_gap_is_refused(self) -> None:
+    async def test_an_end_needs_a_state_that_is_one(self) -> None:
         async with self.open_store() as store:
             await store.create(record())
-            await store.append("s_1", [event(1)])
-            for seq in (1, 3):
+            await write(store, event(1))
+            for state in (SessionState.STARTING, SessionState.RUNNING):
                 with pytest.raises(ValueError, match=r"."):
-                    await store.end("s_1", final(seq), SessionState.FAILED, ENDED_AT)
+                    await store.end("s_1", draft(final(2)), state, ENDED_AT)
             assert await store.get("s_1") == record()
-            assert await written(store) == [event(1)]
+            await write(store, event(2))
+            assert await written(store) == events(1, 2)
 
     async def test_when_two_end_at_once_one_does(self) -> None:
         async with self.open_store() as store:
@@ -138,42 +233,36 @@ class SessionLogSuite(StoreSuite):
                     [SessionState.COMPLETED, SessionState.CANCELLED, SessionState.FAILED]
                 )
             ]
-            results = await at_once([partial(store.end, "s_1", *given) for given in ends])
+            results = await at_once(
+                [partial(store.end, "s_1", draft(given), state, at) for given, state, at in ends]
+            )
             assert results.count(True) == 1
             assert results.count(False) == 2
             wanted, state, at = ends[results.index(True)]
             assert await written(store) == [wanted]
             assert await store.get("s_1") == record(state=state, ended_at=at)
 
-    async def test_when_two_write_the_same_place_one_does(self) -> None:
+    async def test_an_end_among_appends_is_behind_those_that_began_before_it(self) -> None:
         async with self.open_store() as store:
             await store.create(record())
-            given = [event(1, by=number) for number in range(4)]
-            results = await at_once(
-                [
-                    partial(store.append, "s_1", [item], call(f"c_{number}"))
-                    for number, item in enumerate(given)
-                ]
-            )
-            refused = [isinstance(result, ValueError) for result in results]
-            assert results.count(None) == 1
-            assert refused.count(True) == 3
-            winner = results.index(None)
-            assert await written(store) == [given[winner]]
-            assert list(await store.history("s_1")) == [call(f"c_{winner}")]
+            began: list[int] = []
+            taken: dict[int, int] = {}
 
-    async def test_appends_take_their_places_before_they_wait(self) -> None:
-        async with self.open_store() as store:
-            await store.create(record())
-            async with anyio.create_task_group() as tasks:
-                for seq in range(1, 9):
-                    tasks.start_soon(store.append, "s_1", [event(seq)], call(f"c_{seq}"))
-                    # Twice is enough on each loop for the task to have begun.
-                    await checkpoint()
-                    await checkpoint()
-            assert await written(store) == events(1, 8)
-            history = await store.history("s_1")
-            assert [item.call_id for item in history] == [f"c_{seq}" for seq in range(1, 9)]
+            async def go(number: int) -> None:
+                began.append(number)
+                if number == 4:
+                    await store.end("s_1", draft(final(0)), SessionState.COMPLETED, ENDED_AT)
+                else:
+                    await append_by(store, "s_1", number, taken)
+
+            results = await at_once([partial(go, number) for number in range(8)])
+            assert {type(result) for result in results} <= {type(None), SessionEndedError}
+            assert results.count(None) == len(taken) + 1
+            *before, last = await written(store)
+            assert last == final(len(taken) + 1)
+            assert {item.seq: item.payload["by"] for item in before} == taken
+            assert await call_ids(store) == [f"c_{item.payload['by']}" for item in before]
+            assert set(began[: began.index(4)]) <= set(taken.values())
 
     async def test_sessions_that_write_at_once_do_not_mix(self) -> None:
         async with self.open_store() as store:
@@ -181,38 +270,68 @@ class SessionLogSuite(StoreSuite):
             for id in sessions:
                 await store.create(record(id))
 
-            async def write(id: str) -> None:
+            async def write_all(id: str) -> None:
                 for seq in range(1, 16):
-                    await store.append(id, [event(seq, id)], call(f"{id}_{seq}"))
+                    await write(store, event(seq, id), call=call(f"{id}_{seq}"))
                     await checkpoint()
 
-            assert await at_once([partial(write, id) for id in sessions]) == [None] * 5
+            assert await at_once([partial(write_all, id) for id in sessions]) == [None] * 5
             for id in sessions:
                 assert await written(store, id) == events(1, 15, id)
-                history = await store.history(id)
-                assert [item.call_id for item in history] == [f"{id}_{seq}" for seq in range(1, 16)]
+                assert await call_ids(store, id) == [f"{id}_{seq}" for seq in range(1, 16)]
 
     async def test_a_cancelled_append_is_finished_or_has_not_happened(self) -> None:
         async with self.open_store() as store:
-            for steps in range(8):
+            for steps in range(STEPS):
                 id = f"s_{steps}"
                 await store.create(record(id))
+                taken: dict[int, int] = {}
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(store.append, id, events(1, 3, id), call())
+                    tasks.start_soon(append_by, store, id, 1, taken)
                     for _ in range(steps):
                         await checkpoint()
+                    over = bool(taken)
                     tasks.cancel_scope.cancel()
                 found = await written(store, id)
-                history = list(await store.history(id))
-                assert (found, history) in (([], []), (events(1, 3, id), [call()]))
-                await store.append(id, [event(len(found) + 1, id)])
+                assert found in ([], [event(1, id, by=1)])
+                count = len(found)
+                assert count >= len(taken)
+                assert list(await store.history(id)) == [call("c_1")] * count
+                assert await store.get(id) == record(id, tool_calls=count)
+                await write(store, event(count + 1, id))
+                if over:
+                    break
 
-    async def test_what_was_given_and_what_was_read_are_not_shared(self) -> None:
+    async def test_a_cancelled_append_leaves_no_gap_among_others(self) -> None:
+        async with self.open_store() as store:
+            for steps in range(STEPS):
+                id = f"s_{steps}"
+                await store.create(record(id))
+                taken: dict[int, int] = {}
+                async with (
+                    anyio.create_task_group() as staying,
+                    anyio.create_task_group() as leaving,
+                ):
+                    for by in (1, 2, 3, 4):
+                        tasks = leaving if by % 2 == 0 else staying
+                        tasks.start_soon(append_by, store, id, by, taken)
+                    for _ in range(steps):
+                        await checkpoint()
+                    over = len(taken) == 4
+                    leaving.cancel_scope.cancel()
+                found = await written(store, id)
+                assert [item.seq for item in found] == list(range(1, len(found) + 1))
+                kept = {item.seq: item.payload["by"] for item in found}
+                assert kept.items() >= taken.items()
+                assert {1, 3} <= set(taken.values())
+                assert await call_ids(store, id) == [f"c_{by}" for by in kept.values()]
+                if over:
+                    break
+
+    async def test_what_was_read_is_not_shared(self) -> None:
         async with self.open_store() as store:
             await store.create(record())
-            given = events(1, 3)
-            await store.append("s_1", given, call())
-            given.clear()
+            await write(store, *events(1, 3), call=call())
             for found in (await store.read("s_1"), await store.history("s_1")):
                 if isinstance(found, MutableSequence):
                     found.clear()

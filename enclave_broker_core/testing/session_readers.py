@@ -12,12 +12,10 @@ from anyio.lowlevel import checkpoint
 from enclave_broker_core.contracts import SessionStore
 from enclave_broker_core.errors import SessionNotFoundError
 from enclave_broker_core.events import Event
-from enclave_broker_core.models import SessionState
 
-from .samples import CREATED_AT, call, event, events, final, record
+from .samples import call, end, event, events, final, record, write
 from .store_suite import StoreSuite
 
-ENDED_AT = CREATED_AT + 100
 LONG = 3600.0
 
 
@@ -46,7 +44,7 @@ class SessionReaderSuite(StoreSuite):
     async def test_read_gives_what_is_asked_for(self) -> None:
         async with self.open_store() as store:
             await store.create(record())
-            await store.append("s_1", events(1, 6))
+            await write(store, *events(1, 6))
             assert list(await store.read("s_1", 3)) == events(3, 6)
             assert list(await store.read("s_1", 3, limit=2)) == events(3, 4)
             assert list(await store.read("s_1", limit=6)) == events(1, 6)
@@ -59,7 +57,7 @@ class SessionReaderSuite(StoreSuite):
             await store.create(record())
             with anyio.fail_after(self.patience):
                 assert list(await store.read("s_1")) == []
-                await store.append("s_1", events(1, 2))
+                await write(store, *events(1, 2))
                 assert list(await store.read("s_1", 3)) == []
                 assert list(await store.read("s_1", 99, wait=0)) == []
 
@@ -68,7 +66,7 @@ class SessionReaderSuite(StoreSuite):
             await store.create(record())
             with anyio.fail_after(self.patience):
                 assert list(await store.read("s_1", wait=0.01)) == []
-            await store.append("s_1", [event(1)])
+            await write(store, event(1))
             assert list(await store.read("s_1")) == [event(1)]
 
     async def test_an_append_wakes_all_who_wait(self) -> None:
@@ -80,8 +78,8 @@ class SessionReaderSuite(StoreSuite):
                     for reader in readers:
                         tasks.start_soon(reader.run)
                     await wait_all_tasks_blocked()
-                    await store.append("s_1", events(1, 2), call())
-            assert [list(reader.found or ()) for reader in readers] == [events(1, 2)] * 3
+                    await write(store, event(1), call=call())
+            assert [list(reader.found or ()) for reader in readers] == [[event(1)]] * 3
 
     async def test_the_end_wakes_all_who_wait(self) -> None:
         async with self.open_store() as store:
@@ -92,7 +90,7 @@ class SessionReaderSuite(StoreSuite):
                     tasks.start_soon(waiting.run)
                     tasks.start_soon(beyond.run)
                     await wait_all_tasks_blocked()
-                    await store.end("s_1", final(1), SessionState.COMPLETED, ENDED_AT)
+                    await end(store, final(1))
             assert list(waiting.found or ()) == [final(1)]
             assert beyond.found is not None
             assert list(beyond.found) == []
@@ -112,7 +110,7 @@ class SessionReaderSuite(StoreSuite):
     async def test_an_ended_session_is_never_waited_for(self) -> None:
         async with self.open_store() as store:
             await store.create(record())
-            await store.end("s_1", final(1), SessionState.COMPLETED, ENDED_AT)
+            await end(store, final(1))
             with anyio.fail_after(self.patience):
                 assert list(await store.read("s_1", 2, wait=LONG)) == []
                 assert list(await store.read("s_1", 1, wait=LONG)) == [final(1)]
@@ -126,12 +124,12 @@ class SessionReaderSuite(StoreSuite):
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(reader.run)
                     await wait_all_tasks_blocked()
-                    await store.append("s_2", events(1, 9, "s_2"))
-                    await store.append("s_1", events(1, 2))
-                    await store.append("s_1", [event(3)], call())
+                    await write(store, *events(1, 9, "s_2"))
+                    await write(store, *events(1, 2))
+                    await write(store, event(3), call=call())
                     await wait_all_tasks_blocked()
                     assert not reader.done.is_set()
-                    await store.append("s_1", [event(4)])
+                    await write(store, event(4))
             assert list(reader.found or ()) == [event(4)]
 
     async def test_who_follows_a_session_misses_nothing(self) -> None:
@@ -145,22 +143,22 @@ class SessionReaderSuite(StoreSuite):
                     assert 1 <= len(found) <= limit
                     seen += found
 
-            async def write() -> None:
+            async def write_all() -> None:
                 for seq in range(1, last):
-                    await store.append("s_1", [event(seq)])
+                    await write(store, event(seq))
                     # Now and then everybody has caught up, now and then nobody has.
                     if seq % 4 == 0:
                         await wait_all_tasks_blocked()
                     elif seq % 4 == 1:
                         await checkpoint()
-                await store.end("s_1", final(last), SessionState.COMPLETED, ENDED_AT)
+                await end(store, final(last))
 
             followed: list[list[Event]] = [[], [], []]
             with anyio.fail_after(self.patience):
                 async with anyio.create_task_group() as tasks:
                     for limit, seen in zip((1, 3, 1000), followed, strict=True):
                         tasks.start_soon(follow, limit, seen)
-                    tasks.start_soon(write)
+                    tasks.start_soon(write_all)
             assert followed == [[*events(1, last - 1), final(last)]] * 3
 
     async def test_a_cancelled_reader_leaves_no_trace(self) -> None:
@@ -176,12 +174,12 @@ class SessionReaderSuite(StoreSuite):
                         await wait_all_tasks_blocked()
                         leaving.cancel_scope.cancel()
                     assert not staying.done.is_set()
-                    await store.append("s_1", [event(1)])
+                    await write(store, event(1))
                 assert list(staying.found or ()) == [event(1)]
                 later = Reader(store, from_seq=2)
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(later.run)
                     await wait_all_tasks_blocked()
-                    await store.append("s_1", [event(2)])
+                    await write(store, event(2))
                 assert list(later.found or ()) == [event(2)]
                 assert list(await store.read("s_1")) == events(1, 2)

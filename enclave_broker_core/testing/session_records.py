@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import pytest
 
-from enclave_broker_core.contracts import SessionStore
 from enclave_broker_core.errors import (
     SessionExistsError,
     SessionNotFoundError,
@@ -17,14 +16,19 @@ from enclave_broker_core.errors import (
 )
 from enclave_broker_core.models import Principal, SessionLimits, SessionRecord, SessionState
 
-from .samples import CREATED_AT, at_once, call, event, events, final, record
+from .samples import (
+    CREATED_AT,
+    ENDED_AT,
+    at_once,
+    call,
+    end,
+    event,
+    events,
+    final,
+    record,
+    write,
+)
 from .store_suite import StoreSuite
-
-ENDED_AT = CREATED_AT + 100
-
-
-async def end(store: SessionStore, id: str, seq: int = 1, at: float = ENDED_AT) -> None:
-    assert await store.end(id, final(seq, id), SessionState.COMPLETED, at) is True
 
 
 def ids(records: Sequence[SessionRecord]) -> list[str]:
@@ -83,7 +87,7 @@ class SessionRecordSuite(StoreSuite):
             with pytest.raises(SessionExistsError):
                 await store.create(record())
             assert await store.get("s_1") == detailed()
-            await end(store, "s_1")
+            await end(store, final(1))
             with pytest.raises(SessionExistsError):
                 await store.create(record())
 
@@ -121,7 +125,7 @@ class SessionRecordSuite(StoreSuite):
             with pytest.raises(TooManySessionsError):
                 await store.create(record("s_3"), max_open=2)
             assert await store.get("s_3") is None
-            await end(store, "s_1")
+            await end(store, final(1))
             await store.create(record("s_3"), max_open=2)
             with pytest.raises(TooManySessionsError):
                 await store.create(record("s_4"), max_open=2)
@@ -144,7 +148,7 @@ class SessionRecordSuite(StoreSuite):
             now = time.time()
             for id, lasts in (("s_ended", 60), ("s_long", 1800), ("s_next", 900)):
                 await store.create(record(id, created_at=now, expires_at=now + lasts))
-            await end(store, "s_ended")
+            await end(store, final(1, "s_ended"))
             with pytest.raises(TooManySessionsError) as refused:
                 await store.create(record("s_more"), max_open=2)
             # Room for a slow machine: the sessions beside it are further away than that.
@@ -174,7 +178,7 @@ class SessionRecordSuite(StoreSuite):
             for id, principal in (("s_1", ada), ("s_2", bob), ("s_3", other), ("s_4", None)):
                 await store.create(record(id, principal=principal))
             await store.create(record("s_5", principal=ada))
-            await end(store, "s_5")
+            await end(store, final(1, "s_5"))
             assert ids(await store.list()) == ["s_1", "s_2", "s_3", "s_4"]
             assert ids(await store.list(principal_id="ada")) == ["s_1", "s_3"]
             assert ids(await store.list(tenant="acme")) == ["s_1", "s_2"]
@@ -190,7 +194,7 @@ class SessionRecordSuite(StoreSuite):
         async with self.open_store() as store:
             for number in range(7):
                 await store.create(record(f"s_{number}", created_at=CREATED_AT + number))
-            await end(store, "s_3")
+            await end(store, final(1, "s_3"))
             assert ids(await store.list(limit=3)) == ["s_0", "s_1", "s_2"]
             assert ids(await store.list(limit=3, after="s_2")) == ["s_4", "s_5", "s_6"]
             # A page may end with a session that has ended meanwhile.
@@ -212,7 +216,7 @@ class SessionRecordSuite(StoreSuite):
     async def test_an_ended_session_shows_its_end(self) -> None:
         async with self.open_store() as store:
             await store.create(detailed())
-            await store.end("s_1", final(1), SessionState.FAILED, ENDED_AT)
+            await end(store, final(1), SessionState.FAILED)
             ended = detailed().model_copy(
                 update={"state": SessionState.FAILED, "ended_at": ENDED_AT}
             )
@@ -223,15 +227,16 @@ class SessionRecordSuite(StoreSuite):
         async with self.open_store() as store:
             await store.create(record())
             for seq in (1, 2, 3):
-                await store.append("s_1", [event(seq)], call(f"c_{seq}"))
-            await store.append("s_1", [event(4)])
+                await write(store, event(seq), call=call(f"c_{seq}"))
+            await write(store, event(4))
             assert await store.get("s_1") == record(tool_calls=3)
+            assert list(await store.list()) == [record(tool_calls=3)]
 
     async def test_delete_forgets_all_that_belongs_to_the_session(self) -> None:
         async with self.open_store() as store:
             for id in ("s_1", "s_2"):
                 await store.create(record(id))
-                await store.append(id, events(1, 2, id), call())
+                await write(store, *events(1, 2, id), call=call())
             assert await store.delete("s_1") is True
             assert await store.delete("s_1") is False
             assert await store.get("s_1") is None
@@ -246,14 +251,14 @@ class SessionRecordSuite(StoreSuite):
     async def test_an_id_can_be_used_anew_after_delete(self) -> None:
         async with self.open_store() as store:
             await store.create(record())
-            await store.append("s_1", events(1, 3), call())
-            await end(store, "s_1", seq=4)
+            await write(store, *events(1, 3), call=call())
+            await end(store, final(4))
             await store.delete("s_1")
             await store.create(record())
             assert await store.get("s_1") == record()
             assert list(await store.read("s_1")) == []
             assert list(await store.history("s_1")) == []
-            await store.append("s_1", [event(1)])
+            await write(store, event(1))
             assert await store.sweep(ENDED_AT + 2 * self.grace + 1) == 0
             assert list(await store.read("s_1")) == [event(1)]
 
@@ -263,7 +268,7 @@ class SessionRecordSuite(StoreSuite):
                 await store.create(record(f"s_{number}", expires_at=CREATED_AT + 1))
             # Not in the order of creation, nor in that of the calls.
             for number, at in ((2, ENDED_AT), (0, ENDED_AT + 50), (1, ENDED_AT + 20)):
-                await end(store, f"s_{number}", at=at)
+                await end(store, final(1, f"s_{number}"), at=at)
             assert await store.sweep(ENDED_AT + self.grace - 1) == 0
             assert await store.get("s_2") is not None
             assert await store.sweep(ENDED_AT + self.grace + 21) == 2

@@ -16,11 +16,20 @@ from enclave_broker_core.contracts import OpenContext
 from enclave_broker_core.errors import SessionNotFoundError, TooManySessionsError
 from enclave_broker_core.events import Event
 from enclave_broker_core.models import SessionState
-from enclave_broker_core.testing.samples import CREATED_AT, call, event, events, final, record
+from enclave_broker_core.testing.samples import (
+    CREATED_AT,
+    ENDED_AT,
+    call,
+    draft,
+    end,
+    event,
+    events,
+    final,
+    record,
+    write,
+)
 
 pytestmark = pytest.mark.anyio
-
-ENDED_AT = CREATED_AT + 100
 
 
 def store(**settings: Any) -> MemoryStore:
@@ -31,58 +40,53 @@ def sized(seq: int, size: int) -> Event:
     return Event("s_1", seq, "stdout", b"x" * size)
 
 
-async def end(store: MemoryStore, id: str, seq: int = 1, at: float = ENDED_AT) -> None:
-    assert await store.end(id, final(seq, id), SessionState.COMPLETED, at)
-
-
 async def test_over_max_events_the_oldest_leave_and_seq_goes_on() -> None:
     kept = store(max_events=3)
     await kept.create(record())
-    await kept.append("s_1", events(1, 2))
-    await kept.append("s_1", events(3, 5))
+    await write(kept, *events(1, 5))
     assert await kept.read("s_1") == events(3, 5)
     assert await kept.read("s_1", 2, limit=1) == [event(3)]
     assert await kept.read("s_1", 4) == events(4, 5)
-    await kept.append("s_1", [event(6)])
+    await write(kept, event(6))
     assert await kept.read("s_1") == events(4, 6)
-    await kept.append("s_1", events(7, 20))
+    await write(kept, *events(7, 20))
     assert await kept.read("s_1") == events(18, 20)
-    await end(kept, "s_1", seq=21)
+    await end(kept, final(21))
     assert await kept.read("s_1") == [*events(19, 20), final(21)]
 
 
 async def test_over_max_event_bytes_the_oldest_leave() -> None:
     kept = store(max_event_bytes=100)
     await kept.create(record())
-    await kept.append("s_1", [sized(1, 60), sized(2, 40)])
+    await write(kept, sized(1, 60), sized(2, 40))
     assert await kept.read("s_1") == [sized(1, 60), sized(2, 40)]
-    await kept.append("s_1", [sized(3, 1)])
+    await write(kept, sized(3, 1))
     assert await kept.read("s_1") == [sized(2, 40), sized(3, 1)]
-    await kept.append("s_1", [sized(4, 59)])
+    await write(kept, sized(4, 59))
     assert await kept.read("s_1") == [sized(2, 40), sized(3, 1), sized(4, 59)]
 
 
 async def test_no_more_leave_than_have_to() -> None:
     kept = store(max_events=2, max_event_bytes=100)
     await kept.create(record())
-    await kept.append("s_1", [sized(1, 10), sized(2, 50), sized(3, 50)])
+    await write(kept, sized(1, 10), sized(2, 50), sized(3, 50))
     assert await kept.read("s_1") == [sized(2, 50), sized(3, 50)]
 
 
 async def test_the_newest_event_stays_however_large_it_is() -> None:
     kept = store(max_event_bytes=100)
     await kept.create(record())
-    await kept.append("s_1", [sized(1, 10), sized(2, 1000)])
-    assert await kept.read("s_1") == [sized(2, 1000)]
-    await kept.append("s_1", [sized(3, 10)])
-    assert await kept.read("s_1") == [sized(3, 10)]
+    await write(kept, sized(1, 10), sized(2, 20), sized(3, 1000))
+    assert await kept.read("s_1") == [sized(3, 1000)]
+    await write(kept, sized(4, 10))
+    assert await kept.read("s_1") == [sized(4, 10)]
 
 
 async def test_the_history_keeps_the_latest_calls() -> None:
     kept = store(max_calls=2)
     await kept.create(record())
     for number in range(5):
-        await kept.append("s_1", [], call(f"c_{number}"))
+        await write(kept, event(number + 1), call=call(f"c_{number}"))
     assert await kept.history("s_1") == [call("c_3"), call("c_4")]
     got = await kept.get("s_1")
     assert got is not None
@@ -93,7 +97,8 @@ async def test_the_history_is_bounded_in_bytes() -> None:
     kept = store(max_call_bytes=100)
     await kept.create(record())
     for number, size in enumerate([60, 40, 1, 500]):
-        await kept.append("s_1", [], call(f"c_{number}", arguments_json=b"x" * size))
+        given = call(f"c_{number}", arguments_json=b"x" * size)
+        await write(kept, event(number + 1), call=given)
         sizes = [len(item.arguments_json) for item in await kept.history("s_1")]
         assert sizes == [[60], [60, 40], [40, 1], [500]][number]
 
@@ -101,7 +106,7 @@ async def test_the_history_is_bounded_in_bytes() -> None:
 async def test_a_reader_that_is_behind_the_oldest_kept_event_is_woken_by_the_next() -> None:
     kept = store(max_events=2)
     await kept.create(record())
-    await kept.append("s_1", events(1, 5))
+    await write(kept, *events(1, 5))
     found: list[Event] = []
 
     async def follow() -> None:
@@ -111,7 +116,7 @@ async def test_a_reader_that_is_behind_the_oldest_kept_event_is_woken_by_the_nex
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follow)
             await wait_all_tasks_blocked()
-            await kept.append("s_1", events(6, 9))
+            await write(kept, *events(6, 9))
     assert found == events(8, 9)
 
 
@@ -145,7 +150,7 @@ async def test_a_reader_does_not_pass_to_the_next_session_of_its_id() -> None:
             await wait_all_tasks_blocked()
             await kept.delete("s_1")
             await kept.create(record())
-            await kept.append("s_1", [event(1)])
+            await write(kept, event(1))
     assert len(problems) == 1
 
 
@@ -154,7 +159,7 @@ async def test_only_max_ended_sessions_are_kept_the_first_that_ended_leave() -> 
     for number in range(5):
         await kept.create(record(f"s_{number}"))
     for number, at in ((3, ENDED_AT), (0, ENDED_AT + 1), (4, ENDED_AT + 2), (1, ENDED_AT + 3)):
-        await end(kept, f"s_{number}", at=at)
+        await end(kept, final(1, f"s_{number}"), at=at)
     left = [record.id for record in await kept.list(include_ended=True)]
     assert left == ["s_1", "s_2", "s_4"]
     with pytest.raises(SessionNotFoundError):
@@ -166,7 +171,7 @@ async def test_only_max_ended_sessions_are_kept_the_first_that_ended_leave() -> 
 async def test_the_grace_time_is_as_configured(grace: float) -> None:
     kept = store(grace=grace)
     await kept.create(record())
-    await end(kept, "s_1")
+    await end(kept, final(1))
     assert await kept.sweep(ENDED_AT + grace) == 0
     assert await kept.sweep(ENDED_AT + grace + 0.5) == 1
     assert await kept.get("s_1") is None
@@ -189,11 +194,11 @@ async def test_without_any_open_session_a_refusal_still_says_when() -> None:
     assert refused.value.retry_after > 0
 
 
-async def test_an_end_needs_a_state_that_is_one() -> None:
+async def test_an_end_says_which_state_is_none() -> None:
     kept = store()
     await kept.create(record())
     with pytest.raises(ValueError, match="'running' is not the state"):
-        await kept.end("s_1", final(1), SessionState.RUNNING, ENDED_AT)
+        await kept.end("s_1", draft(final(1)), SessionState.RUNNING, ENDED_AT)
     assert await kept.get("s_1") == record()
     assert await kept.read("s_1") == []
 
@@ -211,7 +216,7 @@ async def test_nothing_is_left_of_sessions_that_have_gone() -> None:
         if number % 3 == 0:
             await kept.delete(id)
         else:
-            await end(kept, id, at=ENDED_AT + number)
+            await end(kept, final(1, id), at=ENDED_AT + number)
     assert len(kept._sessions) == 50
     assert await kept.sweep(ENDED_AT + 1000) == 50
     assert kept._sessions == {}
@@ -222,7 +227,7 @@ async def test_nothing_is_left_of_sessions_that_have_gone() -> None:
 async def test_the_configuration_reaches_the_store() -> None:
     async with open_store(MemoryStoreConfig(max_events=1), OpenContext("store")) as kept:
         await kept.create(record())
-        await kept.append("s_1", events(1, 3))
+        await write(kept, *events(1, 3))
         assert await kept.read("s_1") == [event(3)]
 
 
