@@ -77,6 +77,7 @@ from .models import (
     Window,
 )
 from .observations import CallFinished, Observation, SessionFinished, SessionStarted
+from .parts import use
 from .python_tools import tool
 from .routing import ToolRouter
 from .session import Session
@@ -173,4 +174,5 @@ __all__ = [
     "open_broker",
     "open_setup",
     "tool",
+    "use",
 ]

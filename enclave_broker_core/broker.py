@@ -53,8 +53,9 @@ class Broker:
     list of which all must allow; ``limiter`` a RateLimiter; ``runtime`` runs code, one or
     name → runtime, the first the default; ``limits`` are those of a session that asks for
     no others; ``sessions`` says how many there may be and who may see all of them. The
-    store is the memory plugin's unless given. Any part may be given as an async context
-    manager: the broker then opens and closes it.
+    store is the memory plugin's unless given. A part may be given as the name of an
+    installed component, as ``use(name, ...)``, or as an async context manager: the broker
+    then opens and closes it.
     """
 
     def __init__(
@@ -97,14 +98,13 @@ class Broker:
     async def __aenter__(self) -> Self:
         if self._composition is not None:
             raise ConfigError("this broker is open already")
-        async with AsyncExitStack() as stack:
-            try:
-                await self._open(stack)
-            except BaseException:
-                # As in __aexit__: no task group is to wrap what went wrong.
-                await stack.aclose()
-                raise
-            self._stack = stack.pop_all()
+        stack = self._stack = AsyncExitStack()
+        try:
+            await self._open(stack)
+        except BaseException:
+            # As in __aexit__: no task group is to wrap what went wrong.
+            await self.aclose()
+            raise
         return self
 
     async def __aexit__(
@@ -114,7 +114,7 @@ class Broker:
         traceback: TracebackType | None,
     ) -> None:
         # The error of the block is the caller's: no task group is to wrap it into a group.
-        await self._stack.aclose()
+        await self.aclose()
 
     async def _open(self, stack: AsyncExitStack) -> None:
         opened = await open_parts(self._parts, stack, self._redactor, self._guarded)
@@ -130,7 +130,13 @@ class Broker:
 
     async def aclose(self) -> None:
         """End all sessions and close all parts; the same as leaving ``async with``."""
-        await self._stack.aclose()
+        try:
+            await self._stack.aclose()
+        finally:
+            self._registry.on_change(None)
+            for name in self._parts.providers:
+                self._registry.withdraw(name)
+            self._composition = None
 
     # The catalog
 
@@ -280,4 +286,7 @@ def _listed(given: Any) -> Sequence[Any]:
 def _named(runtime: Any) -> Mapping[str, Any]:
     if runtime is None:
         return {}
-    return runtime if isinstance(runtime, Mapping) else {"default": runtime}
+    if isinstance(runtime, Mapping):
+        return runtime
+    name = runtime if isinstance(runtime, str) else getattr(runtime, "name", "default")
+    return {str(name): runtime}

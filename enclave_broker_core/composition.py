@@ -23,7 +23,7 @@ from .errors import ConfigError
 from .failures import Failures
 from .guard import Guarded, guard_class
 from .limits import RateLimiter
-from .parts import as_part, default_part
+from .parts import as_part
 from .pipeline import compose, middleware_stage
 from .record import Record
 from .redaction import Redactor
@@ -63,24 +63,28 @@ async def open_parts(
 ) -> Composition:
     """Enter every part on ``stack`` and compose them. ConfigError for what is no such part."""
 
-    async def enter(given: Any) -> Any:
-        return await stack.enter_async_context(as_part(given))
+    async def enter(given: Any, kind: str, role: str) -> Any:
+        return await stack.enter_async_context(as_part(given, kind, role))
 
     sources: list[SecretSource] = [EnvironmentSecrets()]
     if parts.secrets is not None:
-        sources = [await enter(given) for given in parts.secrets]
-    audits: list[EventSink] = [await enter(given) for given in parts.audits]
-    watchers: list[EventSink] = [await enter(given) for given in parts.sinks]
+        sources = [await enter(given, "secrets", "secrets") for given in parts.secrets]
+    audits: list[EventSink] = [await enter(given, "sink", "audit") for given in parts.audits]
+    watchers: list[EventSink] = [await enter(given, "sink", "sinks") for given in parts.sinks]
     sinks = await stack.enter_async_context(open_sinks(audits, watchers))
-    policies: list[AccessPolicy] = [_policy(await enter(given)) for given in parts.access]
-    backend = parts.rates.backend
-    if backend is None:
-        backend = default_part("limiter", "memory", {}, "rate_limit.backend")
-    limiter: Limiter = await enter(backend)
+    policies: list[AccessPolicy] = [
+        _policy(await enter(given, "access", "access")) for given in parts.access
+    ]
+    backend = "memory" if parts.rates.backend is None else parts.rates.backend
+    limiter: Limiter = await enter(backend, "limiter", "rate_limit.backend")
     _require_async(limiter, "acquire", "limiter")
-    middleware: list[Middleware] = [_middleware(await enter(given)) for given in parts.middleware]
-    providers = {name: await enter(given) for name, given in parts.providers.items()}
-    runtimes = {name: await enter(given) for name, given in parts.runtimes.items()}
+    middleware: list[Middleware] = [
+        _middleware(await enter(given, "middleware", "middleware")) for given in parts.middleware
+    ]
+    providers = {name: await enter(given, "tools", name) for name, given in parts.providers.items()}
+    runtimes = {
+        name: await enter(given, "runtime", "runtime") for name, given in parts.runtimes.items()
+    }
 
     failures = Failures(redactor)
     access = Access(policies)

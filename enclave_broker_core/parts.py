@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from .contracts import Component, OpenContext, SessionStore
-from .errors import BrokerError, PluginError
+from .contracts import Component, OpenContext
+from .errors import BrokerError, ConfigError, PluginError
 from .loops import running_loop
 from .plugins import Choice, Plugins
 
@@ -43,10 +44,37 @@ async def open_component(
         await opening.__aexit__(None, None, None)
 
 
+@dataclass(frozen=True)
+class Use:
+    """An installed component by its name, with its configuration: what ``use`` makes."""
+
+    name: str
+    config: Mapping[str, Any]
+
+
+def use(name: str, /, **config: Any) -> Use:
+    """Name an installed component for ``Broker``: ``runtime=use("monty", workers=4)``.
+
+    Without configuration the name alone does: ``runtime="monty"``. PluginError when the
+    broker opens and no plugin has it, ConfigError when the configuration is wrong.
+    """
+    return Use(name, config)
+
+
 @asynccontextmanager
-async def as_part(given: Any) -> AsyncIterator[Any]:
-    """What a program passes to ``Broker``: an async context manager is entered, for the
-    broker's life; anything else is the part itself and stays its owner's."""
+async def as_part(given: Any, kind: str, role: str) -> AsyncIterator[Any]:
+    """What a program passes to ``Broker``, opened for the broker's life.
+
+    The name of an installed component, a ``Use``, a Component, or an async context manager
+    is opened here; anything else is the part itself and stays its owner's.
+    """
+    if isinstance(given, str):
+        given = Use(given, {})
+    if isinstance(given, Use):
+        component = installed(kind, given.name)
+        given = open_component(component, _configured(component, given), OpenContext(role))
+    elif isinstance(given, Component):
+        given = open_component(given, _configured(given, Use("", {})), OpenContext(role))
     if isinstance(given, AbstractAsyncContextManager):
         async with given as part:
             yield part
@@ -54,15 +82,25 @@ async def as_part(given: Any) -> AsyncIterator[Any]:
         yield given
 
 
-def default_part(kind: str, name: str, config: Mapping[str, Any], role: str) -> Any:
-    """An async context manager of an installed component with its default configuration."""
-    plugins = Plugins()
-    plugins.load(Choice(allow=(name,)))
-    component = plugins.find(kind, name)
-    return open_component(component, component.config_model(**config), OpenContext(role))
+def installed(kind: str, name: str) -> Component:
+    """The component of an installed plugin; the plugin of the same name is tried first."""
+    for allowed in (name, "*"):
+        plugins = Plugins()
+        try:
+            plugins.load(Choice(allow=(allowed,)))
+            return plugins.find(kind, name)
+        except PluginError:
+            if allowed == "*":
+                raise
+    raise PluginError(f"there is no {kind} named {name!r}")
 
 
-def default_store() -> AbstractAsyncContextManager[SessionStore]:
-    """The memory plugin's store."""
-    store: AbstractAsyncContextManager[SessionStore] = default_part("store", "memory", {}, "store")
-    return store
+def _configured(component: Component, chosen: Use) -> BaseModel:
+    try:
+        return component.config_model(**chosen.config)
+    except ValidationError as problem:
+        said = [
+            f"{component.name}.{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+            for item in problem.errors(include_url=False, include_input=False)
+        ]
+        raise ConfigError("; ".join(said), problems=said) from None

@@ -81,7 +81,7 @@ class Registry:
         self._stale = False
         self._sources: dict[str, dict[str, Tool]] = {}
         self._routes: list[Route] = []
-        self._on_change: list[CatalogChange] = []
+        self._listener: CatalogChange | None = None
 
     @property
     def current(self) -> Catalog:
@@ -90,9 +90,9 @@ class Registry:
             self._rebuild()
         return self._current
 
-    def on_change(self, listener: CatalogChange) -> None:
-        """Call ``listener(old, new)`` after each change."""
-        self._on_change.append(listener)
+    def on_change(self, listener: CatalogChange | None) -> None:
+        """Call ``listener(old, new)`` after each change; None for nobody any more."""
+        self._listener = listener
 
     def publish(self, source: str, tools: Sequence[Tool]) -> None:
         """Replace all that ``source`` offers, in one step."""
@@ -150,10 +150,9 @@ class Registry:
     def _swap(self) -> None:
         # Before anybody listens, thousands of tools may be added one by one.
         self._stale = True
-        if self._on_change:
+        if self._listener is not None:
             old, new = self._current, self.current
-            for listener in self._on_change:
-                listener(old, new)
+            self._listener(old, new)
 
     def _rebuild(self) -> None:
         tools = {

@@ -31,7 +31,7 @@ from .functions import arguments_error
 from .json_form import NotJsonError, TooLargeError, json_text
 from .models import Count, Frozen, Principal, Seconds, SessionLimits, SessionRecord, SessionState
 from .observations import SessionStarted
-from .parts import as_part, default_store
+from .parts import as_part
 from .patterns import Pattern
 from .redaction import Redactor
 from .registry import Catalog
@@ -91,7 +91,7 @@ class SessionManager:
         self._max_open = settings.max_concurrent
         self._limits = limits or SessionLimits()
         self._interval = settings.cleanup_interval
-        self._store = store
+        self._store = "memory" if store is None else store
         self._admin_roles = settings.admin_roles
         self._surround = surround or _alone
         self._around: Surroundings | None = None
@@ -102,8 +102,7 @@ class SessionManager:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            given = default_store() if self._store is None else as_part(self._store)
-            store = await stack.enter_async_context(given)
+            store = await stack.enter_async_context(as_part(self._store, "store", "store"))
             tasks = await stack.enter_async_context(anyio.create_task_group())
             self._around = self._surround(store, tasks)
             stack.push_async_callback(self._close, tasks)
@@ -120,7 +119,11 @@ class SessionManager:
         traceback: TracebackType | None,
     ) -> None:
         # The error of the block is the caller's: no task group is to wrap it into a group.
-        await self._stack.aclose()
+        try:
+            await self._stack.aclose()
+        finally:
+            self._around = None
+            self._due.clear()
 
     @property
     def surroundings(self) -> Surroundings:
