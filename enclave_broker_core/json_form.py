@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic_core import PydanticSerializationError, from_json, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json, to_jsonable_python
 
 MAX_DEPTH = 100
 LARGEST_PLAIN = 2**63 - 1
 PLAIN_BYTES = 16 * 6 * (256 + 64 + 8)
+MAX_INTEGER_BITS = 14_283  # 4300 digits: Python and others read no longer ones
 
 
 class NotJsonError(ValueError):
@@ -31,10 +34,17 @@ def json_text(value: Any, max_bytes: int) -> bytes:
     """
     if max_bytes >= PLAIN_BYTES and type(value) is dict and is_plain(value):
         return to_json(value)
-    if _weigh(value, max_bytes, 0) < 0:
-        raise TooLargeError(f"larger than {max_bytes} bytes")
+    guessed: list[Any] = []
     try:
-        text = to_json(value, inf_nan_mode="constants")
+        if _weigh(value, max_bytes, 0, guessed) < 0:
+            if guessed:
+                # A model may leave out or shorten what it holds. Its parts are not copied.
+                value = to_jsonable_python(value, inf_nan_mode="constants", fallback=_fallback)
+            if not guessed or _weigh(value, max_bytes, 0, guessed) < 0:
+                raise TooLargeError(f"larger than {max_bytes} bytes")
+        text = to_json(value, inf_nan_mode="constants", fallback=_fallback)
+    except (NotJsonError, TooLargeError):
+        raise
     except PydanticSerializationError as problem:
         reason = str(problem).removeprefix("Error serializing to JSON: ")
         raise NotJsonError(f"JSON can't hold it: {reason}") from None
@@ -53,14 +63,19 @@ def json_copy(value: Any, max_bytes: int) -> Any:
     """``value`` in its JSON form, sharing nothing with it; errors as in ``json_text``."""
     if max_bytes >= PLAIN_BYTES and type(value) is dict and is_plain(value):
         return value.copy()
-    return from_json(json_text(value, max_bytes))
+    try:
+        return from_json(json_text(value, max_bytes))
+    except (NotJsonError, TooLargeError):
+        raise
+    except ValueError as problem:
+        raise NotJsonError(f"JSON can't hold it: {problem}") from None
 
 
 def parse(text: bytes | str) -> Any:
     """JSON text as a Python value; NotJsonError for what is not JSON, and for ``1e999``."""
     try:
         value = from_json(text, allow_inf_nan=False)
-    except ValueError as problem:
+    except (ValueError, TypeError) as problem:  # a TypeError for a text with half a character
         raise NotJsonError(f"not JSON: {problem}") from None
     place = _not_finite(value, "")
     if place is not None:
@@ -92,37 +107,79 @@ def _lenient(text: bytes) -> Any:
     return from_json(text, allow_inf_nan=True)
 
 
-def _weigh(value: Any, budget: int, depth: int) -> int:
-    """What is left of ``budget`` bytes, at the least, once ``value`` is written."""
+def _fallback(value: Any) -> Any:
+    """A mapping of any kind is an object; for what else pydantic doesn't know."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise NotJsonError(f"JSON can't hold a {type(value).__name__}")
+
+
+def _weigh(value: Any, budget: int, depth: int, guessed: list[Any]) -> int:
+    """What is left of ``budget`` bytes, at the most, once ``value`` is written.
+
+    What writes itself in its own way is weighed as if it wrote all that it holds, and put
+    into ``guessed``. NotJsonError for what is nested too deep, or in itself.
+    """
     kind = type(value)
     if kind is str or kind is bytes:
         return budget - len(value) - 2
     if kind is dict:
         if depth > MAX_DEPTH:
             raise NotJsonError(f"nested deeper than {MAX_DEPTH} levels")
-        budget -= 2 + 3 * len(value)
+        budget -= 1 + 4 * len(value)
         for key, item in value.items():
-            budget -= len(key) + 1 if type(key) is str else 1
+            if type(key) is str:
+                budget -= len(key)
             kind = type(item)
             if kind is str:
-                budget -= len(item)
-            elif kind is not int and kind is not bool and item is not None:
-                budget = _weigh(item, budget, depth + 1)
+                budget -= len(item) + 2
+            elif kind is bool or item is None:
+                budget -= 4
+            else:
+                budget = _weigh(item, budget, depth + 1, guessed)
             if budget < 0:
                 return budget
         return budget
     if kind is list or kind is tuple or kind is set or kind is frozenset:
         if depth > MAX_DEPTH:
             raise NotJsonError(f"nested deeper than {MAX_DEPTH} levels")
-        budget -= 1 + 2 * len(value)
+        budget -= 1 + len(value)
         for item in value:
-            budget = _weigh(item, budget, depth + 1)
+            budget = _weigh(item, budget, depth + 1, guessed)
             if budget < 0:
                 return budget
         return budget
+    if kind is int:
+        if value.bit_length() > MAX_INTEGER_BITS:
+            raise NotJsonError("an integer is too large: it has more than 4300 digits")
+        return budget - 1
+    if kind is float or kind is bool or value is None:
+        return budget - 1
+    held = _held(value)
+    if held is None:
+        return budget - 1
+    guessed.append(value)
+    return _weigh(held, budget, depth, guessed)
+
+
+def _held(value: Any) -> Any:
+    """What a value that is not of a plain type holds, as a plain one; None for nothing."""
     if isinstance(value, BaseModel):
-        return _weigh(value.__dict__, budget, depth)
-    return budget - 1
+        return {**value.__dict__, **(value.__pydantic_extra__ or {})}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+        return {name: getattr(value, name) for name in names if hasattr(value, name)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, list | tuple | deque | set | frozenset):
+        return list(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, bytes | bytearray):
+        return bytes(value)
+    if isinstance(value, Iterator):
+        raise NotJsonError(f"a {type(value).__name__} is not a value; make a list of it")
+    return None
 
 
 def _not_finite(value: Any, place: str) -> str | None:
