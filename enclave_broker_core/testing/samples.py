@@ -52,7 +52,8 @@ async def write(store: SessionStore, *given: Event, call: CallRecord | None = No
     """Append events one after the other, ``call`` with the last; each gets the seq it has."""
     for item in given:
         with_it = call if item is given[-1] else None
-        assert await store.append(item.session_id, draft(item), with_it) == item.seq
+        seq = await store.append(item.session_id, draft(item), with_it)
+        assert seq == item.seq
 
 
 async def end(
@@ -62,7 +63,8 @@ async def end(
     at: float = ENDED_AT,
 ) -> None:
     """End a session that runs with its final event."""
-    assert await store.end(final.session_id, draft(final), state, at) is True
+    ended = await store.end(final.session_id, draft(final), state, at)
+    assert ended is True
 
 
 def call(id: str = "c_1", **fields: Any) -> CallRecord:
