@@ -20,11 +20,11 @@ class PatternIndex:
     __slots__ = ("_exact", "_heads", "_lengths", "_memo")
 
     def __init__(self, patterns: Sequence[Pattern]) -> None:
-        self._exact: dict[str, int] = {}
+        self._exact: dict[str, list[int]] = {}
         self._heads: dict[str, list[tuple[int, Pattern]]] = {}
         for position, pattern in enumerate(patterns):
             if pattern.exact:
-                self._exact.setdefault(pattern.text, position)
+                self._exact.setdefault(pattern.text, []).append(position)
             else:
                 self._heads.setdefault(pattern.head, []).append((position, pattern))
         self._lengths = sorted({len(head) for head in self._heads})
@@ -42,7 +42,8 @@ class PatternIndex:
 
     def search(self, name: str) -> int:
         """The same as ``first``, without remembering the answer."""
-        best = self._exact.get(name, -1)
+        exact = self._exact.get(name)
+        best = exact[0] if exact else -1
         for length in self._lengths:
             if length > len(name):
                 break
@@ -56,7 +57,7 @@ class PatternIndex:
 
     def all(self, name: str) -> list[int]:
         """The positions of all patterns that match, in order."""
-        found = [self._exact[name]] if name in self._exact else []
+        found = list(self._exact.get(name, ()))
         for length in self._lengths:
             if length > len(name):
                 break
