@@ -23,5 +23,13 @@ class Failures:
         """The error that the agent sees: the exception's message, no traceback."""
         trace = "".join(traceback.format_exception(problem))
         _log.error("%s failed\n%s", name, self._redactor.text(trace).rstrip())
-        said = str(problem) or type(problem).__name__
-        return ToolError(self._redactor.text(said[:LONGEST_MESSAGE]))
+        return ToolError(self._redactor.text(message_of(problem))[:LONGEST_MESSAGE])
+
+
+def message_of(problem: BaseException) -> str:
+    """What an exception says, as text that JSON can hold; its name when it says nothing."""
+    try:
+        said = str(problem)
+    except Exception:
+        said = ""
+    return said.encode("utf-8", "replace").decode() or type(problem).__name__

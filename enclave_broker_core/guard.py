@@ -8,9 +8,10 @@ a guard drives the coroutine itself and does nothing until the coroutine first w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import time
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Iterator
 from typing import Any, Protocol
 
 import anyio
@@ -30,6 +31,10 @@ class LetGoError(Exception):
     """The coroutine did not end when it was stopped or late, and was let go."""
 
 
+class ForeignCancelError(Exception):
+    """The coroutine raised a cancellation that nobody had asked for."""
+
+
 class Guarded:
     """The account of a broker's guards: how long one may take to stop, how many did not.
 
@@ -43,14 +48,21 @@ class Guarded:
     def let_go(self, coroutine: Coroutine[Any, Any, Any], *, close: bool) -> None:
         """Never resume the coroutine again, not even to close it at the program's end."""
         self.let_go_count += 1
+        held = list(_awaited(coroutine))
         if close:
-            try:
+            with contextlib.suppress(BaseException):
                 coroutine.close()
-            except BaseException:
-                close = False
-        if not close:
+        for one in held:
             # The collector would close it; what swallows everything would run for ever.
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(coroutine))
+            if getattr(one, "cr_frame", None) is not None:
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(one))
+
+
+def _awaited(coroutine: Any) -> Iterator[Any]:
+    """The coroutine, what it awaits, what that awaits, and so on."""
+    while coroutine is not None:
+        yield coroutine
+        coroutine = getattr(coroutine, "cr_await", None)
 
 
 class Guard(Protocol):
@@ -105,6 +117,8 @@ class TaskGuard:
             trap = self._coroutine.send(None)
         except StopIteration as stop:
             return stop.value
+        except asyncio.CancelledError:
+            raise self._unasked(asyncio.current_task()) from None
         return (yield from self._wait(trap))
 
     def _wait(self, trap: Any) -> Generator[Any, Any, Any]:
@@ -135,7 +149,9 @@ class TaskGuard:
         except StopIteration as stop:
             result = stop.value
         except asyncio.CancelledError:
-            if self._reason is None or self._withdraw(task) > before:
+            if self._reason is None:
+                raise self._unasked(task) from None
+            if self._withdraw(task) > before:
                 raise
             raise self._reason from None
         finally:
@@ -146,6 +162,13 @@ class TaskGuard:
         if self._reason is not None:
             raise self._reason
         return result
+
+    @staticmethod
+    def _unasked(task: asyncio.Task[Any] | None) -> BaseException:
+        """What to raise for a cancellation: passed on only when somebody cancelled the task."""
+        if task is None or task.cancelling():
+            return asyncio.CancelledError()
+        return ForeignCancelError("it waited for something that was cancelled")
 
     def _request(self, reason: type[Exception]) -> None:
         if self._reason is not None:

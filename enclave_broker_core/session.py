@@ -22,7 +22,7 @@ from .errors import (
     SessionEndedError,
     SessionExpiredError,
 )
-from .following import follow
+from .following import Following
 from .frame import CallFrame
 from .json_form import NotJsonError, TooLargeError, json_text
 from .lanes import Lane
@@ -293,7 +293,7 @@ class Session:
 
     def events(self, from_seq: int = 1) -> AsyncIterator[wire.Event]:
         """The log from ``from_seq`` on, followed until its final event."""
-        return follow(self._around.store, self.id, from_seq)
+        return Following(self._around.store, self.id, from_seq)
 
     async def history(self) -> Sequence[CallRecord]:
         """The finished calls, oldest first."""
