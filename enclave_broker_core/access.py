@@ -10,12 +10,14 @@ from typing import Any, Literal
 from pydantic import JsonValue, TypeAdapter, ValidationError, field_validator
 
 from .contracts import AccessPolicy, AccessRequest, Component, OpenContext
-from .errors import ConfigError
+from .errors import ArgumentsError, ConfigError
 from .models import Decision, Frozen, Principal, Verdict
 from .pattern_index import PatternIndex
 from .patterns import Pattern
 
 Default = Literal["allow", "deny", "ask"]
+
+_OWN_KEYS = {"role", "tenant", "id"}  # of a principal; all others are its attributes
 
 
 class Rule(Frozen):
@@ -40,11 +42,22 @@ class Rule(Frozen):
             raise ValueError(problem.message) from None
         return text
 
+    @field_validator("allow", mode="before")
+    @classmethod
+    def _allow(cls, allow: Any) -> Any:
+        # No word is taken for a truth value here: "no" could be meant either way.
+        if not isinstance(allow, bool) and allow != "ask":
+            raise ValueError('can be true, false or "ask"')
+        return allow
+
     @field_validator("unless")
     @classmethod
     def _unless(cls, unless: Mapping[str, JsonValue] | None) -> Mapping[str, JsonValue] | None:
         if unless is not None and not unless:
             raise ValueError("is empty: it would always hold; leave it out or say what must hold")
+        for key in _OWN_KEYS & (unless or {}).keys():
+            if not isinstance((unless or {})[key], str):
+                raise ValueError(f"{key} is one text; anything else would never hold")
         return unless
 
 
@@ -89,7 +102,11 @@ class AccessController:
         self._default = Decision(Verdict(default), "default", "no rule matches")
 
     def check(self, name: str, caller: Principal | Mapping[str, Any] | None = None) -> Decision:
-        """The decision for a caller, given as a Principal or as a dict of what it has."""
+        """The decision for a caller, given as a Principal or as a dict of what it has.
+
+        Of a dict, ``role`` or ``roles`` are a name or a list of names, ``id`` and ``tenant``
+        are what they are for a Principal, and all else are attributes.
+        """
         return self._decide(name, _principal(caller))
 
     def explain(
@@ -141,25 +158,41 @@ def _condition(key: str, value: JsonValue, principal: Principal) -> bool:
         return principal.tenant is not None and principal.tenant == value
     if key == "id":
         return principal.id == value
-    missing = object()
-    found = principal.attributes.get(key, missing)
-    # True == 1 in Python; a policy must not take one for the other.
-    return found is not missing and type(found) is type(value) and found == value
+    return key in principal.attributes and _same(principal.attributes[key], value)
+
+
+def _same(found: JsonValue, value: JsonValue) -> bool:
+    """Whether they are one JSON value. True == 1 in Python, and a policy must tell them apart."""
+    if isinstance(found, bool) or isinstance(value, bool):
+        return found is value
+    if isinstance(found, dict) and isinstance(value, dict):
+        return found.keys() == value.keys() and all(_same(found[k], value[k]) for k in found)
+    if isinstance(found, list) and isinstance(value, list):
+        return len(found) == len(value) and all(map(_same, found, value))
+    return found == value
 
 
 def _principal(caller: Principal | Mapping[str, Any] | None) -> Principal | None:
     if caller is None or isinstance(caller, Principal):
         return caller
     known = dict(caller)
-    roles = set(known.pop("roles", ()))
-    if "role" in known:
-        roles.add(known.pop("role"))
-    return Principal(
-        id=str(known.pop("id", "caller")),
-        tenant=known.pop("tenant", None),
-        roles=frozenset(roles),
-        attributes=known,
-    )
+    roles: set[Any] = set()
+    for given in (known.pop("role", ()), known.pop("roles", ())):
+        roles.update([given] if isinstance(given, str) else given or ())
+    try:
+        return Principal(
+            id=known.pop("id", "caller"),
+            tenant=known.pop("tenant", None),
+            roles=frozenset(roles),
+            attributes=known,
+        )
+    except ValidationError as problem:
+        fields = [
+            (".".join(map(str, item["loc"])), item["msg"])
+            for item in problem.errors(include_url=False, include_input=False)
+        ]
+        said = "; ".join(f"{field}: {reason}" for field, reason in fields)
+        raise ArgumentsError(f"the caller is wrong: {said}", fields=fields) from None
 
 
 class RulesConfig(Frozen):

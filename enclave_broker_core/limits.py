@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from .errors import ConfigError
 from .models import Admission, Principal, Rate, ToolSpec, Window
@@ -14,7 +14,6 @@ from .pattern_index import PatternIndex
 from .patterns import Pattern
 from .windows import SlidingWindows
 
-_RATE = TypeAdapter(Rate)
 _RATES = TypeAdapter(dict[str, Rate])
 
 OnError = Literal["deny", "allow"]
@@ -29,7 +28,8 @@ class RateLimiter:
     applies or, when one refuses it, in none. Alone, ``allow`` counts in this process;
     inside a broker ``backend`` does, a Limiter or an async context manager of one, by
     default the memory plugin's. ``on_error`` says whether calls are refused ("deny") or
-    go uncounted ("allow") while the backend fails.
+    go uncounted ("allow") while the backend fails. ConfigError names every rate that is
+    wrong.
     """
 
     def __init__(
@@ -46,12 +46,29 @@ class RateLimiter:
     ) -> None:
         if on_error not in ("deny", "allow"):
             raise ConfigError(f'on_error is {on_error!r}; it can be "deny" or "allow"')
-        self._global = _rate(global_)
-        self._per_session = _rate(per_session)
-        self._per_principal = _rate(per_principal)
-        self._per_tenant = _rate(per_tenant)
-        rates = _RATES.validate_python(dict(per_tool or {}))
-        patterns = [Pattern(text) for text in rates]
+        scopes = {
+            "global_": global_,
+            "per_session": per_session,
+            "per_principal": per_principal,
+            "per_tenant": per_tenant,
+        }
+        problems: list[str] = []
+        known = _rates(
+            "", {name: given for name, given in scopes.items() if given is not None}, problems
+        )
+        rates = _rates("per_tool.", dict(per_tool or {}), problems)
+        patterns: list[Pattern] = []
+        for text in rates:
+            try:
+                patterns.append(Pattern(text))
+            except ConfigError as problem:
+                problems.append(f"per_tool.{text}: {problem.message}")
+        if problems:
+            raise ConfigError("rate limits: " + "; ".join(problems), problems=problems)
+        self._global = known.get("global_")
+        self._per_session = known.get("per_session")
+        self._per_principal = known.get("per_principal")
+        self._per_tenant = known.get("per_tenant")
         self._index = PatternIndex(patterns)
         self._tool_windows = [
             Window(f"tool:{text}", f"tool {text}", rate.max_calls, rate.window)
@@ -80,7 +97,8 @@ class RateLimiter:
             found.append(_window(f"session:{session_id}", "session", self._per_session))
         if principal is not None:
             if self._per_principal is not None:
-                owner = f"principal:{principal.tenant or ''}:{principal.id}"
+                # Quoted, so that no two principals make the same key.
+                owner = f"principal:{principal.tenant!r}:{principal.id!r}"
                 found.append(_window(owner, "principal", self._per_principal))
             if self._per_tenant is not None and principal.tenant is not None:
                 found.append(_window(f"tenant:{principal.tenant}", "tenant", self._per_tenant))
@@ -90,8 +108,16 @@ class RateLimiter:
         return tuple(found)
 
 
-def _rate(given: RateLike | None) -> Rate | None:
-    return None if given is None else _RATE.validate_python(given)
+def _rates(place: str, given: Mapping[str, Any], problems: list[str]) -> dict[str, Rate]:
+    """The rates; what is wrong with them is added to ``problems``."""
+    try:
+        return _RATES.validate_python(given)
+    except ValidationError as problem:
+        problems += [
+            f"{place}{'.'.join(map(str, item['loc']))}: {item['msg']}"
+            for item in problem.errors(include_url=False, include_input=False)
+        ]
+        return {}
 
 
 def _window(key: str, scope: str, rate: Rate) -> Window:

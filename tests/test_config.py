@@ -133,10 +133,7 @@ idle = 3
         ),
         (
             {"access": {"rules": [{"pattern": "*", "allow": "maybe"}]}},
-            (
-                "access.rules[0].allow: Input should be a valid boolean, unable to interpret input"
-                " or Input should be 'ask'"
-            ),
+            'access.rules[0].allow: can be true, false or "ask"',
         ),
     ],
 )
