@@ -242,7 +242,10 @@ class SessionLogSuite(StoreSuite):
             assert await written(store) == [wanted]
             assert await store.get("s_1") == record(state=state, ended_at=at)
 
-    async def test_an_end_among_appends_is_behind_those_that_began_before_it(self) -> None:
+    @pytest.mark.parametrize("ending", range(8))
+    async def test_an_end_among_appends_is_behind_those_that_began_before_it(
+        self, ending: int
+    ) -> None:
         async with self.open_store() as store:
             await store.create(record())
             began: list[int] = []
@@ -250,8 +253,8 @@ class SessionLogSuite(StoreSuite):
 
             async def go(number: int) -> None:
                 began.append(number)
-                if number == 4:
-                    await store.end("s_1", draft(final(0)), SessionState.COMPLETED, ENDED_AT)
+                if number == ending:
+                    await end(store, final(0))
                 else:
                     await append_by(store, "s_1", number, taken)
 
@@ -262,7 +265,7 @@ class SessionLogSuite(StoreSuite):
             assert last == final(len(taken) + 1)
             assert {item.seq: item.payload["by"] for item in before} == taken
             assert await call_ids(store) == [f"c_{item.payload['by']}" for item in before]
-            assert set(began[: began.index(4)]) <= set(taken.values())
+            assert set(began[: began.index(ending)]) <= set(taken.values())
 
     async def test_sessions_that_write_at_once_do_not_mix(self) -> None:
         async with self.open_store() as store:
