@@ -52,6 +52,7 @@ class Access:
                 if self._stable:
                     lane.decision = decision
             frame.decision = decision
+            frame.rule = decision.rule
             if decision.verdict is not Verdict.ALLOW:
                 raise refusal(call.name, decision)
             call.grant.append(lane)

@@ -72,6 +72,7 @@ class CallFrame:
         "guard",
         "partials",
         "refusal",
+        "rule",
         "secrets",
         "session",
         "started",
@@ -97,6 +98,7 @@ class CallFrame:
         self.guard: Guard | None = None
         self.stopped = False
         self.decision: Decision | None = None
+        self.rule = ""
         self.deadline: float | None = None
         self.secrets: Mapping[str, str] | None = None
         self.partials = 0

@@ -13,7 +13,9 @@ from pydantic_core import PydanticSerializationError, from_json, to_json, to_jso
 
 MAX_DEPTH = 100
 LARGEST_PLAIN = 2**63 - 1
-PLAIN_BYTES = 16 * 6 * (256 + 64 + 8)
+PLAIN_BYTES = 6 * (1024 + 16 * 256) + 16 * 8
+PLAIN_KINDS = frozenset({int, str, bool, type(None)})
+JUST_INT = frozenset({int})
 MAX_INTEGER_BITS = 14_283  # 4300 digits: Python and others read no longer ones
 
 
@@ -88,17 +90,23 @@ def is_plain(value: dict[Any, Any]) -> bool:
     JSON form, of at most ``PLAIN_BYTES``. Most arguments and results are."""
     if len(value) > 16:
         return False
-    for key, item in value.items():
+    try:
+        names = "".join(value)
+    except TypeError:
+        return False
+    if len(names) > 1024 or not names.isascii():
+        return False
+    kinds = set(map(type, value.values()))
+    if kinds == JUST_INT:
+        return bool(-LARGEST_PLAIN <= min(value.values()) <= max(value.values()) <= LARGEST_PLAIN)
+    if not kinds <= PLAIN_KINDS:
+        return False
+    for item in value.values():
         kind = type(item)
-        if kind is int:
-            if item > LARGEST_PLAIN or item < -LARGEST_PLAIN:
-                return False
-        elif kind is str:
+        if kind is str:
             if len(item) > 256 or not item.isascii():
                 return False
-        elif item is not None and kind is not bool:
-            return False
-        if type(key) is not str or len(key) > 64 or not key.isascii():
+        elif kind is int and not -LARGEST_PLAIN <= item <= LARGEST_PLAIN:
             return False
     return True
 

@@ -104,7 +104,6 @@ class Record:
                     code: str | None = None
                 else:
                     draft, outcome, code = self._failed(frame, seconds, failure)
-                rule = "" if frame.decision is None else frame.decision.rule
                 record = call_record(
                     (
                         frame.call_id,
@@ -114,7 +113,7 @@ class Record:
                         code,
                         started_at,
                         started_at + seconds,
-                        rule,
+                        frame.rule,
                     )
                 )
                 await append(session.id, draft, record)

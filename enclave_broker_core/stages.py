@@ -27,6 +27,7 @@ from .lanes import Lane
 from .limits import RateLimiter
 from .models import Admission, Decision, Verdict, Window
 from .secrets import Secrets
+from .windows import ADMITTED
 
 _log = logging.getLogger(__name__)
 
@@ -53,12 +54,8 @@ class Limits:
                     admission = await acquire(lane.windows)
                 except Exception as problem:
                     admission = self._failed(problem)
-                if type(admission) is not Admission:
-                    raise PluginError(
-                        f"the limiter answered {admission!r}, which is not an Admission"
-                    )
-                if admission.refused_by is not None:
-                    raise rate_limited(call.name, admission.refused_by, admission.retry_after)
+                if admission is not ADMITTED:
+                    require_admitted(call.name, admission)
             return await call_next(call)
 
         return run
@@ -69,6 +66,14 @@ class Limits:
             return Admission()
         _log.error("the limiter failed, so this call is refused: %s", problem)
         raise PluginError(f"the call can't be counted: the limiter failed: {problem}") from problem
+
+
+def require_admitted(name: str, admission: object) -> None:
+    """RateLimitedError for a refusal; PluginError for what is no Admission."""
+    if type(admission) is not Admission:
+        raise PluginError(f"the limiter answered {admission!r}, which is not an Admission")
+    if admission.refused_by is not None:
+        raise rate_limited(name, admission.refused_by, admission.retry_after)
 
 
 def rate_limited(name: str, window: Window, retry_after: float) -> RateLimitedError:
@@ -123,7 +128,7 @@ class Arguments:
             if type(decision) is not Decision:
                 decision = no_decision(policy, decision)
             if decision.verdict is not Verdict.ALLOW:
-                frame.decision = decision
+                frame.decision, frame.rule = decision, decision.rule
                 raise refusal(call.name, decision)
 
 

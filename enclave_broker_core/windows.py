@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from .models import Admission, Window
 
 ADMITTED = Admission()
 
 _FIRST_SWEEP = 256
+MOST_PLANS = 4096
 
 
 class _Log:
@@ -28,11 +29,28 @@ class _Log:
         self.seconds = 0.0
         self.times: deque[float] = deque()
 
-    def widen(self, max_calls: int, seconds: float) -> None:
+    def widen(self, max_calls: int, seconds: float) -> bool:
+        """Be large enough for such a window; whether ``times`` is another deque now."""
         self.seconds = max(self.seconds, seconds)
-        if max_calls > self.max_calls:
-            self.max_calls = max_calls
-            self.times = deque(self.times, maxlen=max_calls)
+        if max_calls <= self.max_calls:
+            return False
+        self.max_calls = max_calls
+        self.times = deque(self.times, maxlen=max_calls)
+        return True
+
+
+class _Plan:
+    """Where to look for some windows, each with its size, and the logs to write, each once.
+
+    It holds the windows, so that no other tuple can get their identity meanwhile.
+    """
+
+    __slots__ = ("logs", "looks", "windows")
+
+    def __init__(self, windows: Sequence[Window], logs: Mapping[str, _Log]) -> None:
+        self.windows = windows
+        self.looks = tuple((logs[w.key].times, w.max_calls, w.seconds) for w in windows)
+        self.logs = tuple({w.key: logs[w.key].times for w in windows}.values())
 
 
 class SlidingWindows:
@@ -51,6 +69,7 @@ class SlidingWindows:
         self._clock = clock
         self._latest = -math.inf
         self._logs: dict[str, _Log] = {}
+        self._plans: dict[int, _Plan] = {}
         self._sweep_at = _FIRST_SWEEP
 
     def acquire(self, windows: Sequence[Window]) -> Admission:
@@ -65,27 +84,13 @@ class SlidingWindows:
             now = self._latest
         else:
             self._latest = now
-        logs = self._logs
-        # By key, so that a call counts once for a key. A key that is not known yet, or not
-        # for so large a window, is prepared (also when a refusal meets it); then all is
-        # looked at again.
-        admitting: dict[str, deque[float]] = {}
-        try:
-            for window in windows:
-                key = window.key
-                log = logs[key]
-                max_calls = window.max_calls
-                seconds = window.seconds
-                if not 0 < max_calls <= log.max_calls or seconds > log.seconds:
-                    raise KeyError(key)
-                times = log.times
-                if len(times) >= max_calls and times[-max_calls] + seconds > now:
-                    return self._refusal(windows, now)
-                admitting[key] = times
-        except KeyError:
-            self._prepare(windows, now)
-            return self.acquire(windows)
-        for times in admitting.values():
+        plan = self._plans.get(id(windows))
+        if plan is None:
+            plan = self._plan(windows, now)
+        for times, max_calls, seconds in plan.looks:
+            if len(times) >= max_calls and times[-max_calls] + seconds > now:
+                return self._refusal(windows, now)
+        for times in plan.logs:
             times.append(now)
         return ADMITTED
 
@@ -101,18 +106,24 @@ class SlidingWindows:
                 used += 1
         return max(0, window.max_calls - used)
 
-    def _prepare(self, windows: Sequence[Window], now: float) -> None:
-        """Make room for new windows and for those that have become larger."""
+    def _plan(self, windows: Sequence[Window], now: float) -> _Plan:
+        """Find the logs of the windows; remembered when these come again as the same tuple."""
         for window in windows:
             if window.max_calls < 1 or not window.seconds > 0:
                 raise ValueError(f"a window needs max_calls >= 1 and seconds > 0: {window}")
-        # Only here do keys become more, and only here may old ones go: never between a
-        # look at a log and the entry in it.
+        # Only here do keys become more, and only here may old ones go.
         if len(self._logs) >= self._sweep_at:
             self._sweep(now)
         for window in windows:
             log = self._logs.setdefault(window.key, _Log())
-            log.widen(window.max_calls, window.seconds)
+            if log.widen(window.max_calls, window.seconds):
+                self._plans.clear()
+        plan = _Plan(windows, self._logs)
+        if type(windows) is tuple:
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
+            self._plans[id(windows)] = plan
+        return plan
 
     def _sweep(self, now: float) -> None:
         """Forget the keys that no window can see any more; a new dict, for a dict never shrinks."""
@@ -121,6 +132,7 @@ class SlidingWindows:
             for key, log in self._logs.items()
             if log.times and log.times[-1] + log.seconds > now
         }
+        self._plans.clear()
         self._sweep_at = max(_FIRST_SWEEP, 2 * len(self._logs))
 
     def _refusal(self, windows: Sequence[Window], now: float) -> Admission:

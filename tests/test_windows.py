@@ -236,7 +236,7 @@ def test_agrees_with_a_model_that_remembers_everything(
     # Every size is seen from the start: a size that comes later may know too little.
     seen = [window for _, group in steps for window in group]
     assert all(windows.remaining(window) == window.max_calls for window in seen)
-    windows._prepare(seen, clock.now)
+    windows._plan(seen, clock.now)
     for passed, group in steps:
         clock.now += passed
         admitted, free_at = model.acquire(group, clock.now)

@@ -70,15 +70,22 @@ class StoredSession:
         self.state = state
         self.ended_at = at
 
-    def trim_events(self, size: int) -> None:
-        """Let the oldest events go; the newest stays, however large it is."""
+    def trim_events(self, count: int, size: int) -> None:
+        """Let the oldest events go: an eighth of those allowed at a time, so that a full log
+        is not trimmed for every event. The newest stays, however large it is."""
         events = self.events
+        if len(events) > count:
+            for _ in range(len(events) - count + count // 8):
+                self.event_bytes -= len(events.popleft()[1])
         while self.event_bytes > size and len(events) > 1:
             self.event_bytes -= len(events.popleft()[1])
 
-    def trim_calls(self, size: int) -> None:
-        """Let the oldest calls go; the newest stays, however large it is."""
+    def trim_calls(self, count: int, size: int) -> None:
+        """Let the oldest calls go, in the same way."""
         calls = self.calls
+        if len(calls) > count:
+            for _ in range(len(calls) - count + count // 8):
+                self.call_bytes -= len(calls.popleft().arguments_json)
         while self.call_bytes > size and len(calls) > 1:
             self.call_bytes -= len(calls.popleft().arguments_json)
 

@@ -99,29 +99,22 @@ class MemoryStore:
             raise _not_found(session_id)
         if session.ended_at is not None:
             raise SessionEndedError(f"the session {session_id!r} has ended")
-        # A full log loses one event for each that comes, so that much is done here.
-        kept = session.events
-        kept.append(event)
-        session.last_seq += 1
-        size = session.event_bytes + len(event[1])
-        if len(kept) > self._max_events:
-            size -= len(kept.popleft()[1])
-        session.event_bytes = size
-        if size > self._max_event_bytes:
-            session.trim_events(self._max_event_bytes)
+        events = session.events
+        events.append(event)
+        session.event_bytes += len(event[1])
+        if len(events) > self._max_events or session.event_bytes > self._max_event_bytes:
+            session.trim_events(self._max_events, self._max_event_bytes)
         if call is not None:
             calls = session.calls
             calls.append(call)
             session.tool_calls += 1
-            size = session.call_bytes + len(call[2])
-            if len(calls) > self._max_calls:
-                size -= len(calls.popleft()[2])
-            session.call_bytes = size
-            if size > self._max_call_bytes:
-                session.trim_calls(self._max_call_bytes)
+            session.call_bytes += len(call[2])
+            if len(calls) > self._max_calls or session.call_bytes > self._max_call_bytes:
+                session.trim_calls(self._max_calls, self._max_call_bytes)
+        session.last_seq = seq = session.last_seq + 1
         if session.changed is not None:
             session.wake()
-        return session.last_seq
+        return seq
 
     async def end(self, session_id: str, final: Draft, state: SessionState, at: float) -> bool:
         session = self._get(session_id)
