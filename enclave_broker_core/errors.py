@@ -30,6 +30,8 @@ class BrokerError(Exception):
         details: Sequence[Detail] = (),
         retry_after: float | None = None,
     ) -> None:
+        if not message.isascii():
+            message = message.encode("utf-8", "replace").decode()  # what JSON can hold
         super().__init__(message)
         self.message = message
         self.retry_after = retry_after

@@ -27,9 +27,9 @@ class Failures:
 
 
 def message_of(problem: BaseException) -> str:
-    """What an exception says, as text that JSON can hold; its name when it says nothing."""
+    """What an exception says; its name when it says nothing."""
     try:
         said = str(problem)
     except Exception:
         said = ""
-    return said.encode("utf-8", "replace").decode() or type(problem).__name__
+    return said or type(problem).__name__

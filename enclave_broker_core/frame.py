@@ -8,15 +8,17 @@ from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, Protocol
 
 from pydantic import JsonValue
+from pydantic_core import from_json
 
 from . import events
 from .calls import CallRecord
-from .errors import BrokerError, SecretError
+from .errors import BrokerError, ResultTooLargeError, SecretError
 from .guard import Guard
-from .json_form import json_text
+from .json_form import TooLargeError, json_text
 from .lanes import Lane
 from .models import Decision, Principal, SessionLimits
 from .pattern_index import PatternIndex
+from .redaction import Redactor
 from .registry import Catalog
 
 
@@ -39,6 +41,8 @@ class CallSession(Protocol):
         """The store's, for the record of a call."""
 
     @property
+    def redactor(self) -> Redactor: ...
+    @property
     def id(self) -> str: ...
     @property
     def principal(self) -> Principal | None: ...
@@ -57,7 +61,7 @@ class CallSession(Protocol):
 
     def emit(self, draft: events.Draft) -> Awaitable[int]: ...
     def call(
-        self, name: str, args: Mapping[str, Any] | None = None
+        self, name: str, args: Mapping[str, Any] | None = None, *, depth: int = 0
     ) -> Coroutine[Any, Any, Any]: ...
 
 
@@ -69,7 +73,9 @@ class CallFrame:
         "catalog",
         "deadline",
         "decision",
+        "depth",
         "guard",
+        "partial_bytes",
         "partials",
         "refusal",
         "rule",
@@ -88,8 +94,10 @@ class CallFrame:
         tool: str,
         started: float,
         refusal: BrokerError | None,
+        depth: int = 0,
     ) -> None:
         self.session = session
+        self.depth = depth
         self.call_id = call_id
         self.catalog = catalog
         self.tool = tool
@@ -102,6 +110,7 @@ class CallFrame:
         self.deadline: float | None = None
         self.secrets: Mapping[str, str] | None = None
         self.partials = 0
+        self.partial_bytes = 0
 
     def stop(self) -> None:
         """Stop the call, wherever it is on its way."""
@@ -147,15 +156,26 @@ class CallFrame:
         )
 
     async def partial(self, item: Any) -> None:
-        text = json_text(item, self.session.limits.max_result_bytes)
+        most = self.session.limits.max_result_bytes
+        try:
+            text = self.session.redactor.json(json_text(item, most - self.partial_bytes))
+        except TooLargeError:
+            raise ResultTooLargeError(
+                f"the parts of the result of {self.tool} are larger than {most} bytes"
+            ) from None
         path = [self.call_id, str(self.partials)]
         self.partials += 1
+        self.partial_bytes += len(text)
         await self.session.emit(events.partial_result(path, text, has_next=True))
 
     async def log(
         self, level: events.Level, message: str, data: dict[str, JsonValue] | None = None
     ) -> None:
-        await self.session.emit(events.log(level, message, data))
+        redactor = self.session.redactor
+        if data is not None:
+            text = json_text(data, self.session.limits.max_result_bytes)
+            data = from_json(redactor.json(text))
+        await self.session.emit(events.log(level, redactor.text(message), data))
 
     async def call(self, name: str, args: Mapping[str, Any] | None = None) -> Any:
-        return await self.session.call(name, args)
+        return await self.session.call(name, args, depth=self.depth + 1)

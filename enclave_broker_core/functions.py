@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from .contracts import ToolContext
 from .docstrings import describe
 from .errors import ArgumentsError, ConfigError
+from .json_form import NotJsonError, TooLargeError, json_text
 from .models import ToolSpec
 from .threads import Threads
 
@@ -122,6 +123,18 @@ async def _collect(items: AsyncGenerator[Any, None], context: ToolContext) -> li
     finally:
         await items.aclose()
     return collected
+
+
+def arguments_text(name: str, arguments: Any, max_bytes: int) -> bytes:
+    """A caller's arguments as JSON text; ArgumentsError for what can't be any."""
+    if type(arguments) is not dict and not isinstance(arguments, Mapping):
+        raise ArgumentsError(f"the arguments of {name} must be an object, by name")
+    try:
+        return json_text(arguments, max_bytes)
+    except TooLargeError as problem:
+        raise ArgumentsError(f"the arguments of {name} are too large: {problem}") from None
+    except NotJsonError as problem:
+        raise ArgumentsError(f"the arguments of {name}: {problem}") from None
 
 
 def arguments_error(name: str, problem: ValidationError) -> ArgumentsError:

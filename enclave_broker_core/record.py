@@ -82,21 +82,21 @@ class Record:
             cancelled: BaseException | None = None
             result: Any = None
             try:
-                known = call.name in frame.catalog.tools
-                name = call.name if known else redactor.text(call.name)
-                event = events.tool_call(frame.call_id, name, arguments_json, known=known)
-                await append(session.id, event)
-                if frame.refusal is not None:
-                    raise frame.refusal
-                guard = frame.guard = guards(call_next(call), guarded)
-                if frame.stopped:
-                    guard.stop()
-                result = json_copy(await guard, session.limits.max_result_bytes)
-            except anyio.get_cancelled_exc_class() as error:
-                cancelled = error
-            except BaseException as error:
-                failure = self._failure(call, error)
-            try:
+                try:
+                    known = call.name in frame.catalog.tools
+                    name = call.name if known else redactor.text(call.name)
+                    event = events.tool_call(frame.call_id, name, arguments_json, known=known)
+                    await append(session.id, event)
+                    if frame.refusal is not None:
+                        raise frame.refusal
+                    guard = frame.guard = guards(call_next(call), guarded)
+                    if frame.stopped:
+                        guard.stop()
+                    result = json_copy(await guard, session.limits.max_result_bytes)
+                except anyio.get_cancelled_exc_class() as error:
+                    cancelled = error
+                except BaseException as error:
+                    failure = self._failure(call, error)
                 seconds = time.monotonic() - frame.started
                 if failure is None and cancelled is None:
                     draft = events.tool_succeeded(frame.call_id, seconds)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, Protocol
 
 import anyio
 from anyio.abc import TaskStatus
 from pydantic import JsonValue
+from pydantic_core import from_json
 
 from . import events
+from .calls import RunOutcome
 from .contracts import Runtime, RuntimeSession
 from .errors import (
     BrokerError,
@@ -18,7 +21,8 @@ from .errors import (
     RunError,
 )
 from .json_form import NotJsonError, TooLargeError, json_text
-from .models import SessionLimits, ToolSpec
+from .models import RunStats, SessionLimits, ToolSpec
+from .redaction import Redactor
 
 
 class RunningSession(Protocol):
@@ -36,7 +40,9 @@ class RunningSession(Protocol):
         self, name: str, args: Mapping[str, Any] | None = None
     ) -> Coroutine[Any, Any, Any]: ...
     async def visible_tools(self) -> Mapping[str, ToolSpec]: ...
-    def redact(self, text: str) -> str: ...
+    @property
+    def redactor(self) -> Redactor: ...
+    def stats(self) -> RunStats: ...
 
 
 class Host:
@@ -73,7 +79,7 @@ class Host:
         allowed = self.limits.max_output_bytes
         if self.stdout_bytes > allowed:
             raise ResultTooLargeError(f"the code printed more than {allowed} bytes")
-        await self._session.emit(events.stdout(self._session.redact(chunk)))
+        await self._session.emit(events.stdout(self._session.redactor.text(chunk)))
 
 
 class _Job:
@@ -134,6 +140,27 @@ class RunLane:
         finally:
             self._current = None
             job.done.set()
+
+    async def outcome(self, code: str, run_id: str) -> tuple[RunOutcome, bytes]:
+        """How a run ended, and its result as JSON text. Not to be called while ``busy``."""
+        session = self._session
+        before, started = session.stats(), time.monotonic()
+        result: JsonValue = None
+        text = b"null"
+        failure: BrokerError | None = None
+        try:
+            text = session.redactor.json(await self.run(code))
+            result = from_json(text)
+        except BrokerError as error:
+            failure = error
+            failure.message = session.redactor.text(failure.message)
+        after = session.stats()
+        stats = RunStats(
+            time.monotonic() - started,
+            after.tool_calls - before.tool_calls,
+            after.stdout_bytes - before.stdout_bytes,
+        )
+        return RunOutcome(failure is None, result, failure, stats, run_id), text
 
     async def run(self, code: str) -> bytes:
         """Run ``code`` after what ran before; its result as JSON text.

@@ -9,34 +9,36 @@ from uuid import uuid4
 
 import anyio
 from pydantic import JsonValue
-from pydantic_core import from_json
 
 from . import events as wire
 from .calls import CallRecord, RunOutcome, tool_call
 from .errors import (
-    ArgumentsError,
     BrokerError,
     MaxToolCallsError,
     RuntimeBusyError,
     SessionCancelledError,
     SessionEndedError,
+    SessionError,
     SessionExpiredError,
+    ToolError,
 )
 from .following import Following
 from .frame import CallFrame
-from .json_form import NotJsonError, TooLargeError, json_text
+from .functions import arguments_text
 from .lanes import Lane
 from .mailbox import Mailbox, Message, MessageHandler, ToolCallMessage, tool_call_message
 from .models import Principal, RunStats, SessionLimits, SessionRecord, SessionState, ToolSpec
 from .observations import SessionFinished
 from .pattern_index import PatternIndex
 from .patterns import Pattern
+from .redaction import Redactor
 from .registry import Catalog
 from .runs import RunLane
 from .surroundings import Surroundings
 
 NO_ARGUMENTS = b"{}"
 LONGEST_NAME = 256
+MOST_NESTED = 16
 
 
 class Session:
@@ -78,6 +80,7 @@ class Session:
             self.allowed = PatternIndex([Pattern(text) for text in record.allowed_tools])
         if record.state.ended:
             self.ending = SessionEndedError(f"the session has ended ({record.state.value})")
+            self._mailbox.close()
             self.ended.set()
 
     async def start(self) -> None:
@@ -122,7 +125,12 @@ class Session:
     # Calls
 
     def call(
-        self, name: str, args: Mapping[str, Any] | None = None, *, call_id: str | None = None
+        self,
+        name: str,
+        args: Mapping[str, Any] | None = None,
+        *,
+        call_id: str | None = None,
+        depth: int = 0,
     ) -> Coroutine[Any, Any, Any]:
         """One tool call through the whole pipeline; awaited, it is the result in JSON form.
 
@@ -133,39 +141,34 @@ class Session:
             raise self.over()
         self._attempts = attempt = self._attempts + 1
         around, limits = self._around, self.limits
+        catalog = around.catalog
+        if name not in catalog.tools:
+            name = name[:LONGEST_NAME].encode("utf-8", "replace").decode()
+            name = catalog.canonical(name)
         refusal: BrokerError | None = None
         arguments_json = NO_ARGUMENTS
         if args:
             try:
-                arguments_json = self._arguments(name, args)
+                arguments_json = arguments_text(name, args, limits.max_argument_bytes)
             except BrokerError as error:
                 refusal = error
         most = limits.max_tool_calls
         if most is not None and attempt > most:
             refusal = MaxToolCallsError(f"the {most} tool calls of this session are used up")
-        catalog = around.catalog
-        if name not in catalog.tools:
-            name = catalog.canonical(name[:LONGEST_NAME])
         own_id = f"{self._call_prefix}{attempt}"
-        frame = CallFrame(self, own_id, catalog, name, time.monotonic(), refusal)
+        if depth > MOST_NESTED:
+            refusal = ToolError(f"calls within calls: no more than {MOST_NESTED} levels of them")
+        frame = CallFrame(self, own_id, catalog, name, time.monotonic(), refusal, depth)
         return around.chain(
             tool_call((call_id or own_id, name, arguments_json, self.principal, frame, []))
         )
 
-    def _arguments(self, name: str, args: Mapping[str, Any]) -> bytes:
-        if type(args) is not dict and not isinstance(args, Mapping):
-            raise ArgumentsError(f"the arguments of {name} must be an object, by name")
-        try:
-            return json_text(args, self.limits.max_argument_bytes)
-        except TooLargeError as problem:
-            raise ArgumentsError(f"the arguments of {name} are too large: {problem}") from None
-        except NotJsonError as problem:
-            raise ArgumentsError(f"the arguments of {name}: {problem}") from None
-
     def over(self) -> BrokerError:
         """The error of what is asked of a session that has ended or is ending."""
         ending = self.ending or SessionEndedError("the session has ended")
-        return type(ending)(ending.message)
+        if isinstance(ending, SessionError):
+            return type(ending)(ending.message)
+        return SessionEndedError(f"the session has ended: {ending.message}")
 
     def begin_call(self, frame: CallFrame) -> None:
         """The call is under way, and stops when the session ends."""
@@ -184,8 +187,9 @@ class Session:
         """Write an event to the log; it has happened when the store has it."""
         return self.append(self.id, draft)
 
-    def redact(self, text: str) -> str:
-        return self._around.redactor.text(text)
+    @property
+    def redactor(self) -> Redactor:
+        return self._around.redactor
 
     async def visible_tools(self) -> Mapping[str, ToolSpec]:
         """External name → tool, for all that this session may use now."""
@@ -239,24 +243,9 @@ class Session:
         if lane.busy:
             raise RuntimeBusyError("a run is under way in this session", retry_after=1.0)
         self._runs += 1
-        before, started = self.stats(), time.monotonic()
-        result: JsonValue = None
-        text = b"null"
-        failure: BrokerError | None = None
-        try:
-            text = self._around.redactor.json(await lane.run(code))
-            result = from_json(text)
-        except BrokerError as error:
-            failure = error
-            failure.message = self.redact(failure.message)
+        outcome = await lane.outcome(code, f"run_{self._runs}")
         self.last_active = time.monotonic()
-        after = self.stats()
-        stats = RunStats(
-            self.last_active - started,
-            after.tool_calls - before.tool_calls,
-            after.stdout_bytes - before.stdout_bytes,
-        )
-        return RunOutcome(failure is None, result, failure, stats, f"run_{self._runs}"), text
+        return outcome
 
     async def _open_lane(self) -> RunLane:
         if self._lane is None:
