@@ -37,7 +37,8 @@ class Catalog:
 
     def find(self, name: str) -> Tool | None:
         """The tool that a call of this name goes to: an exact name, then a pattern."""
-        return self.tools.get(name) or self.routes.find(name)
+        tool = self.tools.get(name)
+        return self.routes.find(name) if tool is None else tool
 
     def specs(self) -> list[ToolSpec]:
         return [tool.spec for tool in self.tools.values()]
@@ -46,22 +47,30 @@ class Catalog:
 def external_names(names: Iterable[str]) -> dict[str, str]:
     """External name → own name, for model APIs that allow only ``[A-Za-z0-9_-]{1,64}``.
 
-    A name that fits is its own external name. Of those that collide, or are too long,
-    each gets a suffix made from its own name, so that it does not depend on the others'
-    order.
+    A name that fits is its own external name, and nobody can take it. Of those that
+    collide, or are too long, each gets a suffix made from its own name: which one it is
+    depends on the names, and not on their order.
     """
     wanted: dict[str, list[str]] = {}
     for name in sorted(names):
         wanted.setdefault(_NOT_EXTERNAL.sub("_", name), []).append(name)
     external: dict[str, str] = {}
+    left: list[str] = []
     for plain, owners in wanted.items():
         for name in owners:
             alone = len(owners) == 1 or name == plain
             if alone and len(plain) <= LONGEST_EXTERNAL:
                 external[plain] = name
             else:
-                suffix = hashlib.sha256(name.encode()).hexdigest()[:8]
-                external[f"{plain[: LONGEST_EXTERNAL - 9]}_{suffix}"] = name
+                left.append(name)
+    for name in left:
+        plain, digest = _NOT_EXTERNAL.sub("_", name), hashlib.sha256(name.encode()).hexdigest()
+        # Longer only for a name that was made to look like another's.
+        for length in range(8, LONGEST_EXTERNAL):
+            chosen = f"{plain[: LONGEST_EXTERNAL - 1 - length]}_{digest[:length]}"
+            if chosen not in external:
+                external[chosen] = name
+                break
     return external
 
 
@@ -80,7 +89,7 @@ class Registry:
         self._current = Catalog()
         self._stale = False
         self._sources: dict[str, dict[str, Tool]] = {}
-        self._routes: list[Route] = []
+        self._routes: dict[str, Route] = {}
         self._listener: CatalogChange | None = None
 
     @property
@@ -102,7 +111,7 @@ class Registry:
                 raise ConfigError(f"{source} offers two tools named {tool.spec.name!r}")
             offered[tool.spec.name] = tool
         self._refuse_taken(source, offered)
-        RouteTable([*self._routes, *_routes(offered)])  # refuses a pattern that is taken
+        _routes(offered)  # refuses a malformed pattern
         self._sources[source] = offered
         self._swap()
 
@@ -114,20 +123,23 @@ class Registry:
                 f"there is a tool named {name!r} already; remove_tool({name!r}) takes it away"
             )
         self._refuse_taken(source, {name: tool})
+        _routes({name: tool})  # refuses a malformed pattern
         self._sources.setdefault(source, {})[name] = tool
         self._swap()
 
     def add_route(self, route: Route) -> None:
         """Add a handler of a pattern. ConfigError when the pattern is there already."""
-        RouteTable([*self._routes, *self._published_routes(), route])  # refuses one that is taken
-        self._routes.append(route)
+        text = route.pattern.text
+        if text in self._routes or any(text in tools for tools in self._sources.values()):
+            raise ConfigError(
+                f"{text!r} has a handler already; remove_tool({text!r}) takes it away"
+            )
+        self._routes[text] = route
         self._swap()
 
     def remove(self, source: str, name: str) -> bool:
         """Take a tool or a pattern away; False when there was none."""
-        kept = [route for route in self._routes if route.pattern.text != name]
-        found = len(kept) < len(self._routes)
-        self._routes = kept
+        found = self._routes.pop(name, None) is not None
         found |= self._sources.get(source, {}).pop(name, None) is not None
         if found:
             self._swap()
@@ -139,6 +151,9 @@ class Registry:
             self._swap()
 
     def _refuse_taken(self, source: str, offered: Mapping[str, Tool]) -> None:
+        handled = sorted(self._routes.keys() & offered.keys())
+        if handled:
+            raise ConfigError(f"{', '.join(map(repr, handled))} has a handler already")
         for other, tools in self._sources.items():
             taken = sorted(tools.keys() & offered.keys()) if other != source else []
             if taken:
@@ -165,7 +180,7 @@ class Registry:
         self._current = Catalog(
             version=self._current.version + 1,
             tools=MappingProxyType(tools),
-            routes=RouteTable([*self._routes, *self._published_routes()]),
+            routes=RouteTable([*self._routes.values(), *self._published_routes()]),
             external=MappingProxyType(external),
             external_of=MappingProxyType({own: outer for outer, own in external.items()}),
         )

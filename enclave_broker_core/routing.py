@@ -7,10 +7,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import JsonValue
+import anyio
+from pydantic import JsonValue, ValidationError
 
 from .contracts import Tool, ToolContext
-from .errors import AccessDeniedError, ConfigError, RateLimitedError, UnknownToolError
+from .errors import (
+    AccessDeniedError,
+    ConfigError,
+    RateLimitedError,
+    ToolTimeoutError,
+    UnknownToolError,
+)
 from .json_form import parse
 from .models import Principal, Rate, ToolSpec, Window
 from .pattern_index import PatternIndex
@@ -67,7 +74,7 @@ class RouteTable:
         seen: set[str] = set()
         for route in routes:
             if route.pattern.text in seen:
-                raise ConfigError(f"the pattern {route.pattern.text!r} has a handler already")
+                raise ConfigError(f"{route.pattern.text!r} has a handler already")
             seen.add(route.pattern.text)
         self.routes = tuple(routes)
         self._ranked = sorted(
@@ -90,12 +97,14 @@ class ToolRouter:
     """Sends calls to the handlers of patterns; works on its own and inside a broker.
 
     A handler is ``handler(name, args)``, async or plain. Alone, the router itself keeps
-    each route's ``rate_limit`` and ``requires_auth``; inside a broker the broker does.
+    each route's ``rate_limit``, ``requires_auth`` and ``timeout``; inside a broker the
+    broker does.
     """
 
     def __init__(self) -> None:
-        self._table = RouteTable(())
+        self._routes: dict[str, Route] = {}
         self._handlers: dict[str, RouteTool] = {}
+        self._made: RouteTable | None = None
         self._threads = Threads()
         self._windows = SlidingWindows()
 
@@ -104,25 +113,50 @@ class ToolRouter:
         pattern: str,
         handler: RouteHandler,
         *,
-        rate_limit: Rate | None = None,
+        rate_limit: Rate | Mapping[str, Any] | None = None,
         requires_auth: bool = False,
         timeout: float | None = None,
     ) -> None:
-        """Let ``handler`` take the calls that match ``pattern``, a name or a glob."""
-        spec = ToolSpec(
-            name=pattern,
-            input_schema={"type": "object"},
-            rate_limit=rate_limit,
-            requires_auth=requires_auth,
-            timeout=timeout,
-        )
-        tool = RouteTool(spec, handler, self._threads)
-        self._table = RouteTable([*self._table.routes, Route(Pattern(pattern), tool)])
-        self._handlers[pattern] = tool
+        """Let ``handler`` take the calls that match ``pattern``, a name or a glob.
+
+        ``rate_limit`` is a Rate or ``{"max_calls": …, "window": seconds}``. ConfigError when
+        the pattern has a handler, or for what is wrong.
+        """
+        if not callable(handler):
+            raise ConfigError(f"the handler of {pattern!r} is {handler!r}, which can't be called")
+        if pattern in self._routes:
+            raise ConfigError(f"{pattern!r} has a handler already")
+        matching = Pattern(pattern)
+        try:
+            spec = ToolSpec.model_validate(
+                {
+                    "name": pattern,
+                    "input_schema": {"type": "object"},
+                    "rate_limit": rate_limit,
+                    "requires_auth": requires_auth,
+                    "timeout": timeout,
+                }
+            )
+        except ValidationError as problem:
+            said = "; ".join(
+                f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
+                for item in problem.errors(include_url=False, include_input=False)
+            )
+            raise ConfigError(f"{pattern!r}: {said}") from None
+        tool = self._handlers[pattern] = RouteTool(spec, handler, self._threads)
+        self._routes[pattern] = Route(matching, tool)
+        self._made = None
 
     @property
     def routes(self) -> tuple[Route, ...]:
-        return self._table.routes
+        """All routes, in the order in which they came."""
+        return tuple(self._routes.values())
+
+    @property
+    def _table(self) -> RouteTable:
+        if self._made is None:
+            self._made = RouteTable(self.routes)
+        return self._made
 
     def match(self, name: str) -> str | None:
         """The pattern that a call of this name goes to, or None."""
@@ -138,7 +172,7 @@ class ToolRouter:
     ) -> Any:
         """Call the most specific handler; its result as it is.
 
-        Raises UnknownToolError, AccessDeniedError and RateLimitedError.
+        Raises UnknownToolError, AccessDeniedError, RateLimitedError and ToolTimeoutError.
         """
         route = self._table.match(name)
         if route is None:
@@ -148,7 +182,10 @@ class ToolRouter:
             raise AccessDeniedError(f"{name} needs an authenticated caller")
         if spec.rate_limit is not None:
             self._count(route, spec.rate_limit)
-        return await self._handlers[route.pattern.text].call(name, dict(args or {}))
+        handler = self._handlers[route.pattern.text]
+        with anyio.move_on_after(spec.timeout):
+            return await handler.call(name, dict(args or {}))
+        raise ToolTimeoutError(f"{name} did not answer within {spec.timeout:g} s")
 
     def _count(self, route: Route, rate: Rate) -> None:
         text = route.pattern.text
