@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import traceback
+from typing import Any
 
-from .errors import ToolError
+from .errors import ResultTooLargeError, ToolError
+from .json_form import NotJsonError, TooLargeError, json_copy
 from .redaction import Redactor
 
 _log = logging.getLogger(__name__)
@@ -33,3 +35,13 @@ def message_of(problem: BaseException) -> str:
     except Exception:
         said = ""
     return said or type(problem).__name__
+
+
+def result_form(name: str, value: Any, max_bytes: int) -> Any:
+    """A result in its JSON form. ResultTooLargeError, ToolError when it has none."""
+    try:
+        return json_copy(value, max_bytes)
+    except TooLargeError as problem:
+        raise ResultTooLargeError(f"the result of {name} is too large: {problem}") from None
+    except NotJsonError as problem:
+        raise ToolError(f"the result of {name} can't be passed on: {problem}") from None

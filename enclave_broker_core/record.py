@@ -20,15 +20,12 @@ from .errors import (
     BrokerError,
     MaxToolCallsError,
     RateLimitedError,
-    ResultTooLargeError,
     SessionError,
-    ToolError,
     UnknownToolError,
 )
-from .failures import Failures
+from .failures import Failures, result_form
 from .frame import CallFrame, CallSession
 from .guard import Guard, Guarded, LetGoError, StoppedError
-from .json_form import NotJsonError, TooLargeError, json_copy
 from .observations import CallFinished, Observation
 from .redaction import Redactor
 
@@ -81,10 +78,10 @@ class Record:
             failure: BrokerError | None = None
             cancelled: BaseException | None = None
             result: Any = None
+            known = call.name in frame.catalog.tools
+            name = call.name if known else redactor.text(call.name)
             try:
                 try:
-                    known = call.name in frame.catalog.tools
-                    name = call.name if known else redactor.text(call.name)
                     event = events.tool_call(frame.call_id, name, arguments_json, known=known)
                     await append(session.id, event)
                     if frame.refusal is not None:
@@ -92,7 +89,7 @@ class Record:
                     guard = frame.guard = guards(call_next(call), guarded)
                     if frame.stopped:
                         guard.stop()
-                    result = json_copy(await guard, session.limits.max_result_bytes)
+                    result = result_form(call.name, await guard, session.limits.max_result_bytes)
                 except anyio.get_cancelled_exc_class() as error:
                     cancelled = error
                 except BaseException as error:
@@ -107,7 +104,7 @@ class Record:
                 record = call_record(
                     (
                         frame.call_id,
-                        call.name,
+                        name,
                         arguments_json,
                         outcome,
                         code,
@@ -142,10 +139,6 @@ class Record:
             failure = session.over()
         elif isinstance(error, StoppedError):
             failure = session.over()
-        elif isinstance(error, TooLargeError):
-            failure = ResultTooLargeError(f"the result of {call.name} is too large: {error}")
-        elif isinstance(error, NotJsonError):
-            failure = ToolError(f"the result of {call.name} can't be passed on: {error}")
         else:
             failure = self._failures.of(call.name, error)
         if self._redactor.active:

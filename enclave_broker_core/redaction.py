@@ -41,10 +41,23 @@ class Redactor:
 
     def json(self, text: bytes) -> bytes:
         """JSON text with the values blotted out; it stays JSON."""
-        if self._pattern is None:
+        if self._pattern is None or self._pattern.search(text.decode()) is None:
             return text
-        return self._pattern.sub(BLOT, text.decode()).encode()
+        return to_json(self._blotted(from_json(text)))
 
     def value(self, value: Any) -> Any:
         """A JSON value with the secrets blotted out."""
-        return from_json(self.json(to_json(value)))
+        return self._blotted(value)
+
+    def _blotted(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {self.text(key): self._blotted(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._blotted(item) for item in value]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            # A number in which a secret is would otherwise not be a number any more.
+            written = to_json(value).decode()
+            return value if self.text(written) == written else BLOT
+        return value

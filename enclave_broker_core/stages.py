@@ -19,7 +19,7 @@ from .errors import (
     PluginError,
     RateLimitedError,
 )
-from .failures import Failures
+from .failures import Failures, result_form
 from .frame import CallFrame
 from .guard import Guard, Guarded, LateError, LetGoError, StoppedError
 from .json_form import NotJsonError
@@ -152,10 +152,13 @@ class Invoke:
         seconds = lane.seconds
         try:
             if seconds is None:
-                return await lane.tool.invoke(arguments, frame)
-            frame.deadline = time.monotonic() + seconds
-            running = as_coroutine(lane.tool.invoke(arguments, frame))
-            return await self._guards(running, self._guarded, seconds)
+                answer = await lane.tool.invoke(arguments, frame)
+            else:
+                frame.deadline = time.monotonic() + seconds
+                running = as_coroutine(lane.tool.invoke(arguments, frame))
+                answer = await self._guards(running, self._guarded, seconds)
+            # Middleware sees it as the caller will, and can't change what the tool holds.
+            return result_form(call.name, answer, frame.session.limits.max_result_bytes)
         except (BrokerError, StoppedError):
             raise
         except LateError:
