@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import typing
 from collections.abc import (
@@ -17,6 +18,8 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, JsonValue, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import to_json, to_jsonable_python
 
 from .contracts import ToolContext
 from .docstrings import describe
@@ -53,8 +56,10 @@ class FunctionTool:
         self._handler = handler
         self._threads = threads
         self._whole = model is not None
-        about, texts = describe(handler)
         function = _function_of(handler)
+        about, texts = describe(function)
+        if not about and not isinstance(handler, functools.partial):
+            about, _ = describe(handler)
         hints = _hints(name, function)
         parameters, self._context_names = _split(name, handler, hints, takes_model=self._whole)
         if self._whole:
@@ -62,16 +67,21 @@ class FunctionTool:
             source: Any = model
         else:
             source = _arguments_class(name, parameters, hints, texts)
+        rest = None if self._whole else _rest_hint(parameters, hints)
+        self._rest: TypeAdapter[Any] | None = None
         try:
             self._adapter = TypeAdapter[Any](source)
-            schema = self._adapter.json_schema()
+            schema = self._adapter.json_schema(schema_generator=_Schema)
+            if rest is not None:
+                self._rest = TypeAdapter(dict[str, rest])  # type: ignore[valid-type]
+                schema |= _rest_schema(self._rest, schema)
         except PydanticUserError as problem:
             raise ConfigError(f"tool {name!r}: no schema from its type hints: {problem}") from None
         if schema.get("type") != "object" and "$ref" not in schema and "properties" not in schema:
             raise ConfigError(f"tool {name!r}: the arguments must be a JSON object")
         if not self._whole:
             schema.pop("title", None)
-        self._validate_json = self._adapter.validator.validate_json
+        self._validate_json = self._validate_all if rest else self._adapter.validator.validate_json
         self._streams = inspect.isasyncgenfunction(function)
         self._is_async = inspect.iscoroutinefunction(function)
         self._is_plain = self._is_async and not self._whole and not self._context_names
@@ -93,10 +103,20 @@ class FunctionTool:
         except ValidationError as problem:
             raise arguments_error(self.spec.name, problem) from None
 
+    def _validate_all(self, arguments_json: bytes) -> Any:
+        """With the hint of ``**arguments`` too."""
+        arguments = self._adapter.validator.validate_json(arguments_json)
+        if self._rest is not None:
+            rest = self._rest.validate_json(to_json(_extras(arguments)))
+            arguments.__dict__.update(rest)
+        return arguments
+
     def dump(self, arguments: Any) -> Mapping[str, JsonValue]:
-        dumped: Mapping[str, JsonValue] = self._adapter.dump_python(
+        dumped: dict[str, JsonValue] = self._adapter.dump_python(
             arguments, mode="json", by_alias=True
         )
+        # Pydantic leaves these out; a policy must see all that the handler gets.
+        dumped |= to_jsonable_python(_extras(arguments))
         return dumped
 
     def invoke(self, arguments: Any, context: ToolContext) -> Awaitable[Any]:
@@ -156,7 +176,7 @@ def arguments_error(name: str, problem: ValidationError) -> ArgumentsError:
 def _function_of(handler: Handler) -> Callable[..., Any]:
     """What really runs: of a partial its function, of an object its ``__call__``."""
     inner: Any = handler
-    while hasattr(inner, "func"):
+    while isinstance(inner, functools.partial):
         inner = inner.func
     inner = inspect.unwrap(inner)
     if inspect.isroutine(inner):
@@ -182,16 +202,19 @@ def _split(
         raise ConfigError(f"tool {name!r}: its signature can't be read: {problem}") from None
     given: list[inspect.Parameter] = []
     contexts: list[str] = []
+    bound = handler.keywords.keys() if isinstance(handler, functools.partial) else ()
     for parameter in signature.parameters.values():
-        if hints.get(parameter.name) is ToolContext:
-            contexts.append(parameter.name)
-            continue
+        if parameter.name in bound:
+            continue  # the program has given it, and callers can't
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
             raise ConfigError(
                 f"tool {name!r}: parameter {parameter.name!r} can't be given by name,"
                 " and callers give arguments by name"
             )
-        given.append(parameter)
+        if hints.get(parameter.name) is ToolContext:
+            contexts.append(parameter.name)
+        else:
+            given.append(parameter)
     if takes_model and any(p.kind is p.VAR_KEYWORD for p in given):
         raise ConfigError(f"tool {name!r}: a handler with a model takes the model, not **arguments")
     return given, contexts
@@ -222,12 +245,9 @@ def _arguments_class(
         hint = hints.get(parameter.name, Any)
         if parameter.name in texts:
             hint = Annotated[hint, Field(description=texts[parameter.name])]
-        default = parameter.default
-        if default is inspect.Parameter.empty:
-            fields.append((parameter.name, hint, dataclasses.field()))
-        else:
-            # By a factory, so that a mutable default is not shared and not refused.
-            fields.append((parameter.name, hint, _default_field(default)))
+        # By pydantic's own field, which copies a mutable default for each call.
+        empty = parameter.default is inspect.Parameter.empty
+        fields.append((parameter.name, hint, Field() if empty else Field(parameter.default)))
     try:
         plain = dataclasses.make_dataclass("Arguments", fields, kw_only=True, repr=False, eq=False)
         config = ConfigDict(extra=extra, arbitrary_types_allowed=False)
@@ -236,11 +256,36 @@ def _arguments_class(
         raise ConfigError(f"tool {name!r}: no schema from its type hints: {problem}") from None
 
 
-def _default_field(default: Any) -> Any:
-    if isinstance(default, list | dict | set):
-        kind = type(default)
-        return dataclasses.field(default_factory=lambda: kind(default))
-    return dataclasses.field(default=default)
+class _Schema(GenerateJsonSchema):
+    """A default that JSON can't hold is left out of the schema, without a warning."""
+
+    ignored_warning_kinds = {"non-serializable-default", "skipped-choice"}  # noqa: RUF012
+
+
+def _rest_hint(parameters: list[inspect.Parameter], hints: dict[str, Any]) -> Any:
+    """The hint of ``**arguments``; None when there is none, or one that says nothing."""
+    for parameter in parameters:
+        hint = hints.get(parameter.name, Any)
+        unpacked = typing.get_origin(hint) is typing.Unpack
+        if parameter.kind is parameter.VAR_KEYWORD and hint is not Any and not unpacked:
+            return hint
+    return None
+
+
+def _rest_schema(rest: TypeAdapter[Any], schema: dict[str, Any]) -> dict[str, Any]:
+    more = rest.json_schema(schema_generator=_Schema)
+    definitions = schema.get("$defs", {}) | more.get("$defs", {})
+    found = {"additionalProperties": more.get("additionalProperties", True)}
+    return found | ({"$defs": definitions} if definitions else {})
+
+
+def _extras(arguments: Any) -> dict[str, Any]:
+    """What a dataclass of arguments holds besides its fields."""
+    if not dataclasses.is_dataclass(arguments):
+        return {}
+    names = {field.name for field in dataclasses.fields(arguments)}
+    held: dict[str, Any] = getattr(arguments, "__dict__", {})
+    return {name: value for name, value in held.items() if name not in names}
 
 
 def _output_schema(returned: Any, *, streams: bool) -> dict[str, Any] | None:
@@ -249,7 +294,8 @@ def _output_schema(returned: Any, *, streams: bool) -> dict[str, Any] | None:
     if returned is Any:
         return None
     try:
-        return TypeAdapter(returned).json_schema(mode="serialization")
+        adapter = TypeAdapter(returned)
+        return adapter.json_schema(mode="serialization", schema_generator=_Schema)
     except (PydanticUserError, NameError, TypeError):
         # A hint for people that no schema can be made from is no reason to refuse a tool.
         return None

@@ -64,6 +64,14 @@ def plain_add(a: int, b: int = 2) -> int:
     return a + b
 
 
+def plain_sum(a: int, more: int, b: int = 2) -> int:
+    return a + b + more
+
+
+async def async_sum(a: int, more: int, b: int = 2) -> int:
+    return a + b + more
+
+
 class Adder:
     async def __call__(self, a: int, b: int = 2) -> int:
         return a + b
@@ -78,8 +86,8 @@ class Adder:
         async_add,
         plain_add,
         lambda a, b=2: a + b,
-        functools.partial(async_add, b=2),
-        functools.partial(plain_add, b=2),
+        functools.partial(async_sum, more=0),
+        functools.partial(plain_sum, more=0),
         Adder(),
         Adder().method,
     ],
