@@ -5,6 +5,7 @@ from .audit import AuditLog
 from .broker import Broker, BrokerStats
 from .build import Setup, check, check_backends, load_plugins, open_broker, open_setup
 from .calls import CallRecord, RunOutcome, ToolCall
+from .commands import Command
 from .contracts import (
     ALL_LOOPS,
     CONTRACT_VERSION,
@@ -12,7 +13,6 @@ from .contracts import (
     AccessRequest,
     Authenticator,
     CallNext,
-    Command,
     Component,
     Credentials,
     EventSink,

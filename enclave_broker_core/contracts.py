@@ -329,8 +329,6 @@ class EventSink(Protocol):
 
 
 class SecretSource(Protocol):
-    """Knows secrets by name."""
-
     async def get(self, name: str) -> str | None:
         """The secret's value as it is now, or None when this source does not know it."""
 
@@ -344,19 +342,8 @@ class Credentials:
 
 
 class Authenticator(Protocol):
-    """Finds out who is calling."""
-
     async def authenticate(self, credentials: Credentials) -> Principal | None:
         """The principal, or None when these credentials are not of this kind.
 
         Raises AccessDeniedError when they are of this kind and wrong.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command of the ``enclave-broker`` program: ``build`` returns a Typer application."""
-
-    name: str
-    help: str
-    build: Callable[[], Any]

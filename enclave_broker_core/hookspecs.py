@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 import pluggy
 
-from .contracts import Command, Component
+from .commands import Command
+from .contracts import Component
 
 PROJECT = "enclave_broker"
 

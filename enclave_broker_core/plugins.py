@@ -13,7 +13,8 @@ import importlib_metadata
 import pluggy
 
 from . import hookspecs
-from .contracts import CONTRACT_VERSION, Command, Component
+from .commands import Command
+from .contracts import CONTRACT_VERSION, Component
 from .errors import PluginError
 from .modules import import_file, is_file
 from .patterns import Pattern

@@ -69,7 +69,7 @@ def stuck() -> None:
 PLUGIN = """
 import typer
 
-from enclave_broker_core.contracts import Command
+from enclave_broker_core.commands import Command
 from enclave_broker_core.hookspecs import hookimpl
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from .signatures import is_parameter
@@ -13,13 +14,15 @@ MAX_LITERALS = 64
 MAX_DEFINITIONS = 2000
 MAX_PROPERTIES = 200
 
-_PLAIN = {
-    "string": "_b.str",
-    "integer": "_b.int",
-    "number": "_b.float",
-    "boolean": "_b.bool",
-    "null": "None",
-}
+_PLAIN = MappingProxyType(
+    {
+        "string": "_b.str",
+        "integer": "_b.int",
+        "number": "_b.float",
+        "boolean": "_b.bool",
+        "null": "None",
+    }
+)
 
 
 class SchemaTypes:
