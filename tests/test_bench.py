@@ -1,0 +1,24 @@
+"""The benchmarks work; what they measure is for ``tox run -e bench``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_all_benchmarks_run(backend: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "bench/run.py", "--short", "--backend", backend],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert "brokered, with a deadline" in done.stdout
