@@ -17,7 +17,7 @@ from .patterns import Pattern
 
 Default = Literal["allow", "deny", "ask"]
 
-_OWN_KEYS = {"role", "tenant", "id"}  # of a principal; all others are its attributes
+_OWN_KEYS = frozenset({"role", "tenant", "id"})  # of a principal; all others are its attributes
 
 
 class Rule(Frozen):

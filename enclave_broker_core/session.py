@@ -19,7 +19,6 @@ from .errors import (
     SessionCancelledError,
     SessionEndedError,
     SessionError,
-    SessionExpiredError,
     ToolError,
 )
 from .following import Following
@@ -70,8 +69,8 @@ class Session:
         self._runs = 0
         self._concluding = False
         self._final: tuple[wire.Draft, SessionState] | None = None
-        self._started = time.monotonic()
-        self.last_active = self._started
+        self.started = time.monotonic()
+        self.last_active = self.started
         self.ending: BrokerError | None = None
         self.ended = anyio.Event()
         self.lanes: dict[str, Lane] = {}
@@ -104,23 +103,13 @@ class Session:
         """Whether a call or a run is under way; a busy session is not idle."""
         return bool(self._calls) or (self._lane is not None and self._lane.busy)
 
-    def due(self, now: float) -> tuple[float, str]:
-        """When the session expires, on the monotonic clock, and what is said of it then."""
-        lifetime, idle = self.limits.timeout, self.limits.idle_timeout
-        end = self._started + lifetime
-        if idle is not None:
-            idle_end = (now if self.busy else self.last_active) + idle
-            if idle_end < end:
-                return idle_end, f"the session was idle for {idle:g} s"
-        return end, f"the session's time of {lifetime:g} s is over"
-
     def info(self) -> SessionRecord:
         """The session as it stands."""
         return self._record.model_copy(update={"state": self.state, "tool_calls": self._attempts})
 
     def stats(self) -> RunStats:
         printed = 0 if self._lane is None else self._lane.host.stdout_bytes
-        return RunStats(time.monotonic() - self._started, self._attempts, printed)
+        return RunStats(time.monotonic() - self.started, self._attempts, printed)
 
     # Calls
 
@@ -293,9 +282,6 @@ class Session:
     async def cancel(self, reason: str = "cancelled") -> None:
         """Stop all calls and runs and end the session; does nothing when it has ended."""
         await self.end(SessionCancelledError(reason or "cancelled"))
-
-    async def expire(self, message: str) -> None:
-        await self.end(SessionExpiredError(message))
 
     async def abort(self, error: BaseException) -> None:
         """End because of an exception of the embedding program."""

@@ -24,6 +24,7 @@ from .errors import (
     BrokerError,
     ConfigError,
     SessionCancelledError,
+    SessionExpiredError,
     SessionNotFoundError,
     UnknownToolError,
 )
@@ -255,7 +256,7 @@ class SessionManager:
     # Expiry
 
     def _schedule(self, session: Session, now: float) -> None:
-        heapq.heappush(self._due, (session.due(now)[0], session.id))
+        heapq.heappush(self._due, (_due(session, now)[0], session.id))
         if self._due[0][1] == session.id and self._sooner is not None:
             self._sooner.set()
 
@@ -268,9 +269,9 @@ class SessionManager:
                 session = self._open.get(session_id)
                 if session is None:
                     continue
-                due, reason = session.due(now)
+                due, reason = _due(session, now)
                 if due <= now:
-                    self.surroundings.tasks.start_soon(session.expire, reason)
+                    self.surroundings.tasks.start_soon(session.end, SessionExpiredError(reason))
                 else:
                     heapq.heappush(self._due, (due, session_id))
             self._sooner = anyio.Event()
@@ -305,3 +306,14 @@ def _alone(store: SessionStore, tasks: TaskGroup) -> Surroundings:
         raise UnknownToolError(f"there is no tool named {call.name!r}: no broker is around")
 
     return Surroundings(store, tasks, no_tools, Catalog(), Access(()).visible, Redactor(), {})
+
+
+def _due(session: Session, now: float) -> tuple[float, str]:
+    """When a session expires, on the monotonic clock, and what is said of it then."""
+    lifetime, idle = session.limits.timeout, session.limits.idle_timeout
+    end = session.started + lifetime
+    if idle is not None:
+        idle_end = (now if session.busy else session.last_active) + idle
+        if idle_end < end:
+            return idle_end, f"the session was idle for {idle:g} s"
+    return end, f"the session's time of {lifetime:g} s is over"
