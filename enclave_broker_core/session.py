@@ -281,7 +281,7 @@ class Session:
 
     async def cancel(self, reason: str = "cancelled") -> None:
         """Stop all calls and runs and end the session; does nothing when it has ended."""
-        await self.end(SessionCancelledError(reason or "cancelled"))
+        await self.end(SessionCancelledError(self.redactor.text(reason or "cancelled")))
 
     async def abort(self, error: BaseException) -> None:
         """End because of an exception of the embedding program."""
