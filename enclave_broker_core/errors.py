@@ -36,7 +36,7 @@ class BrokerError(Exception):
         self.message = message
         self.retry_after = retry_after
         self.details: tuple[Detail, ...] = tuple(details)
-        if retry_after is not None:
+        if retry_after is not None and math.isfinite(retry_after):
             retry = {"type": "retry_info", "retryDelayMs": max(0, math.ceil(retry_after * 1000))}
             self.details += (retry,)
 
@@ -46,6 +46,16 @@ class BrokerError(Exception):
         if self.details:
             wire["details"] = [dict(item) for item in self.details]
         return wire
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Some kinds can't be made of their message alone, as a copy or a pickle would try.
+        return _revive, (type(self), self.args, self.__dict__)
+
+
+def _revive(kind: type[BrokerError], args: tuple[Any, ...], state: dict[str, Any]) -> BrokerError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 # One call

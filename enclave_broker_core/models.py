@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 from pydantic.dataclasses import dataclass as validated
 
@@ -17,7 +17,7 @@ from .patterns import is_exact
 TOOL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}")
 SESSION_ID = re.compile(r"s_[A-Za-z0-9_-]{1,64}")
 
-Seconds = Annotated[float, Gt(0)]
+Seconds = Annotated[float, Gt(0), Le(1e9)]  # 30 years: a date can hold when they are over
 Count = Annotated[int, Ge(1)]
 
 
