@@ -100,7 +100,9 @@ class Registry:
         return self._current
 
     def on_change(self, listener: CatalogChange | None) -> None:
-        """Call ``listener(old, new)`` after each change; None for nobody any more."""
+        """Call ``listener(old, new)`` after each change from now on; None for nobody any more."""
+        if self._stale:
+            self._rebuild()
         self._listener = listener
 
     def publish(self, source: str, tools: Sequence[Tool]) -> None:
