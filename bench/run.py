@@ -1,58 +1,51 @@
-"""Runs the benchmarks: ``python bench/run.py [--short] [--repetitions N] [name ...]``.
+"""Runs the benchmarks: ``python bench/run.py [--short] [--json FILE] [name ...]``.
 
-A benchmark is a module here with ``async def cases()``, an async context manager that
-yields name → async function ``(n)`` which does the thing ``n`` times; the first one is the
-floor. All cases are measured in turns in one process, so that a change of the machine's
-pace meets all alike; the median and the spread of the repetitions are printed, and how many
-times the floor each one is. ``--short`` only shows that everything works.
+A benchmark is a module here with a ``TITLE``; ``BARS``, case → the most that its ratio to
+the floor may be; ``TIMES``, how often a case does its thing in one turn; and ``cases()``, an
+async context manager that yields name → async function ``(n)`` which does the thing ``n``
+times, the floor first. All cases take turns in one process, so that a change of the
+machine's pace meets all alike. Printed are the median and the spread of the repetitions, in
+microseconds and as ratios to the floor. ``--short`` only shows that everything works.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import importlib
+import json
 import platform
-import statistics
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import anyio
+from interleaved import Figures, Measured, measure
 
-BENCHMARKS = ("brokered_call",)
+BENCHMARKS = ("brokered_call", "brokered_call_that_waits")
 
-Case = Callable[[int], Awaitable[None]]
-
-
-async def measure(cases: Mapping[str, Case], n: int, repetitions: int) -> dict[str, list[float]]:
-    """Microseconds for one of each case, for each repetition."""
-    measured: dict[str, list[float]] = {name: [] for name in cases}
-    for repetition in range(-1, repetitions):
-        for name, case in cases.items():
-            gc.collect()
-            started = time.perf_counter()
-            await case(n)
-            took = (time.perf_counter() - started) / n * 1e6
-            # The first round only warms up.
-            if repetition >= 0:
-                measured[name].append(took)
-    return measured
+TURNS = 40
 
 
-def report(title: str, measured: Mapping[str, list[float]]) -> None:
-    floor = statistics.median(next(iter(measured.values())))
-    print(f"\n{title}\n{'':32}{'median':>10}{'least':>10}{'most':>10}{'floors':>9}")
-    for name, took in measured.items():
-        middle = statistics.median(took)
-        print(
-            f"{name:32}{middle:8.2f} us{min(took):7.2f} us{max(took):7.2f} us{middle / floor:8.1f}x"
-        )
-
-
-async def run(module: Any, n: int, repetitions: int) -> None:
+async def run(module: Any, repetitions: int, turns: int, times: int) -> Measured:
     async with module.cases() as cases:
-        report(f"{module.__name__}, {n} times {repetitions}", await measure(cases, n, repetitions))
+        return await measure(cases, repetitions=repetitions, turns=turns, calls=times)
+
+
+def report(module: Any, measured: Measured) -> None:
+    print(f"\n{module.TITLE}\n{'':28}{'microseconds':>28}{'times the floor':>26}")
+    for name, took in measured.figures.items():
+        line = f"{name:28}{_spread(took):>28}"
+        ratio = measured.ratios.get(name)
+        if ratio is not None:
+            line += f"{_spread(ratio):>26}"
+        bar = module.BARS.get(name)
+        if ratio is not None and bar is not None:
+            line += f"   at most {bar:g}: {'holds' if ratio.median <= bar else 'MISSED'}"
+        print(line)
+
+
+def _spread(figures: Figures) -> str:
+    return f"{figures.median:.2f} ({figures.least:.2f} to {figures.most:.2f})"
 
 
 def main() -> None:
@@ -61,12 +54,19 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="only see that all of them work")
     parser.add_argument("--repetitions", type=int, default=9)
     parser.add_argument("--backend", choices=["asyncio", "trio"], default="asyncio")
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
     options = parser.parse_args()
-    print(f"Python {platform.python_version()}, {platform.machine()}, {options.backend}")
+    machine = f"Python {platform.python_version()}, {platform.machine()}, {options.backend}"
+    print(machine)
+    found: dict[str, Any] = {"machine": machine}
     for name in options.names:
         module = importlib.import_module(name)
-        n, repetitions = (3, 1) if options.short else (module.TIMES, options.repetitions)
-        anyio.run(run, module, n, repetitions, backend=options.backend)
+        size = (1, 1, 3) if options.short else (options.repetitions, TURNS, module.TIMES)
+        measured = anyio.run(run, module, *size, backend=options.backend)
+        report(module, measured)
+        found[name] = asdict(measured)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":
