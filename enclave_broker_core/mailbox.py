@@ -6,12 +6,13 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import anyio
 from pydantic import Field, JsonValue, ValidationError
 
 from .errors import ArgumentsError, BrokerError, MailboxFullError, ToolError
+from .failures import message_of
 from .functions import arguments_error
 from .models import Frozen
 
@@ -67,14 +68,17 @@ class Mailbox:
         self._outgoing.append(dict(message))
         self._notify()
 
-    async def messages(self) -> AsyncIterator[Message]:
-        """What was sent, in order, until the session ends."""
-        while True:
-            while self._outgoing:
-                yield self._outgoing.popleft()
+    def messages(self) -> AsyncIterator[Message]:
+        """What was sent, in order, until the session ends; it can be left at any message."""
+        return _Outgoing(self)
+
+    async def next(self) -> Message | None:
+        """The next message that goes out; None when there will be none."""
+        while not self._outgoing:
             if self._closed:
-                return
+                return None
             await self._changed.wait()
+        return self._outgoing.popleft()
 
     def close(self) -> None:
         self._closed = True
@@ -101,10 +105,13 @@ class Mailbox:
             )
 
         async def act() -> None:
-            if not handlers:
-                await self._answer(incoming)
-            for handler in handlers:
-                await self._handle(handler, incoming)
+            try:
+                if not handlers:
+                    await self._answer(incoming)
+                for handler in handlers:
+                    await self._handle(handler, incoming)
+            except MailboxFullError:
+                _log.error("an answer was lost: nobody reads the messages of this session")
 
         return act
 
@@ -113,11 +120,13 @@ class Mailbox:
             answer = handler(incoming)
             if inspect.isawaitable(answer):
                 await answer
-        except Exception as problem:
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as problem:
             _log.exception("a handler of messages failed")
             if isinstance(incoming, ToolCallMessage):
-                error = problem if isinstance(problem, BrokerError) else ToolError(str(problem))
-                self._refuse(incoming, error)
+                error = problem if isinstance(problem, BrokerError) else None
+                self._refuse(incoming, error or ToolError(message_of(problem)))
 
     async def _answer(self, call: ToolCallMessage) -> None:
         try:
@@ -129,3 +138,19 @@ class Mailbox:
 
     def _refuse(self, call: ToolCallMessage, error: BrokerError) -> None:
         self.send({"type": "tool_error", "id": call.id, "error": error.to_wire()})
+
+
+class _Outgoing:
+    """The messages of one mailbox, as an iterator that holds nothing open."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Message:
+        message = await self._mailbox.next()
+        if message is None:
+            raise StopAsyncIteration
+        return message

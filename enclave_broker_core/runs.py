@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 import anyio
@@ -23,6 +24,8 @@ from .errors import (
 from .json_form import NotJsonError, TooLargeError, json_text
 from .models import RunStats, SessionLimits, ToolSpec
 from .redaction import Redactor
+
+_log = logging.getLogger(__name__)
 
 
 class RunningSession(Protocol):
@@ -107,6 +110,7 @@ class RunLane:
         self._current: _Job | None = None
         self._wake = anyio.Event()
         self._closing = False
+        self._served = False
         self.closed = anyio.Event()
 
     @property
@@ -118,11 +122,16 @@ class RunLane:
         try:
             async with self._runtime.session(self.host) as state:
                 task_status.started()
+                self._served = True
                 while not self._closing:
                     await self._wake.wait()
                     self._wake = anyio.Event()
                     if self._current is not None:
                         await self._work(state, self._current)
+        except Exception:
+            if not self._served:
+                raise
+            _log.exception("the sandbox of session %s failed", self._session.id)
         finally:
             if self._current is not None and not self._current.done.is_set():
                 self._current.error = RunError("the sandbox of this session has gone")
@@ -154,6 +163,7 @@ class RunLane:
         except BrokerError as error:
             failure = error
             failure.message = session.redactor.text(failure.message)
+            failure.args = (failure.message,)
         after = session.stats()
         stats = RunStats(
             time.monotonic() - started,
@@ -205,6 +215,14 @@ class RunLane:
             raise ResultTooLargeError(f"the result of the run is too large: {problem}") from None
         except NotJsonError as problem:
             raise RunError(f"the result of the run can't be passed on: {problem}") from None
+
+    async def when_closed(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Do something when the state has gone; what fails of it is for the log."""
+        await self.closed.wait()
+        try:
+            await act()
+        except Exception:
+            _log.exception("the end of session %s could not be recorded", self._session.id)
 
     def cancel(self) -> None:
         """Stop the run that is under way."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -229,6 +230,8 @@ class Session:
         if self.ending is not None:
             raise self.over()
         lane = await self._open_lane()
+        if self.ending is not None:
+            raise self.over()
         if lane.busy:
             raise RuntimeBusyError("a run is under way in this session", retry_after=1.0)
         self._runs += 1
@@ -239,8 +242,12 @@ class Session:
     async def _open_lane(self) -> RunLane:
         if self._lane is None:
             runtime = self._around.runtime(self._record.runtime)
-            self._lane = RunLane(self, runtime)
-            await self._around.tasks.start(self._lane.serve)
+            lane = self._lane = RunLane(self, runtime)
+            try:
+                await self._around.tasks.start(lane.serve)
+            except BaseException:
+                self._lane = None
+                raise
         return self._lane
 
     # Messages and events
@@ -258,7 +265,7 @@ class Session:
         if self.ending is not None:
             raise self.over()
         act = self._mailbox.accept(message)
-        self._around.tasks.start_soon(act)
+        self._around.tasks.start_soon(act, name=f"message of {self.id}")
         self.last_active = time.monotonic()
 
     async def send(self, message: Mapping[str, Any]) -> None:
@@ -319,11 +326,7 @@ class Session:
             frame.stop()
         if self._lane is not None:
             self._lane.close()
-            self._around.tasks.start_soon(self._conclude_after, self._lane)
-
-    async def _conclude_after(self, lane: RunLane) -> None:
-        await lane.closed.wait()
-        await self._conclude_when_quiet()
+            self._around.tasks.start_soon(self._lane.when_closed, self._conclude_when_quiet)
 
     async def _conclude_when_quiet(self) -> None:
         """Write the final event if nothing runs any more: the last to stop does it."""
@@ -345,4 +348,5 @@ class Session:
             if self._around.observe is not None:
                 why = None if state is SessionState.COMPLETED else self.ending
                 code = None if why is None else why.code
-                await self._around.observe(SessionFinished(self._record, code))
+                with suppress(BrokerError):  # it is in the log, and there is no call to refuse
+                    await self._around.observe(SessionFinished(self._record, code))

@@ -155,16 +155,16 @@ class SessionManager:
         given by its name: ``timeout=30, max_tool_calls=100``. Raises ArgumentsError,
         SessionExistsError, TooManySessionsError.
         """
-        if user_id is not None:
-            if principal is not None and principal.id != user_id:
-                raise ArgumentsError("user_id and principal name two different callers")
-            principal = principal or Principal(id=user_id)
+        if user_id is not None and principal is not None and principal.id != user_id:
+            raise ArgumentsError("user_id and principal name two different callers")
         around = self.surroundings
         now = time.time()
         try:
+            if user_id is not None and principal is None:
+                principal = Principal(id=user_id)
             chosen = replace(limits or self._limits, **single_limits)
             record = SessionRecord(
-                id=session_id or f"s_{uuid4()}",
+                id=f"s_{uuid4()}" if session_id is None else session_id,
                 state=SessionState.RUNNING,
                 created_at=now,
                 expires_at=now + chosen.timeout,
@@ -186,10 +186,15 @@ class SessionManager:
         await around.store.create(record, max_open=self._max_open)
         session = Session(record, around, on_end=self._forget)
         self._open[record.id] = session
-        await session.start()
-        self._schedule(session, time.monotonic())
-        if around.observe is not None:
-            await around.observe(SessionStarted(record))
+        try:
+            await session.start()
+            self._schedule(session, time.monotonic())
+            if around.observe is not None:
+                await around.observe(SessionStarted(record))
+        except BaseException as error:
+            # Whoever asked for it does not get it, so nobody else would end it.
+            await session.abort(error)
+            raise
         return session
 
     async def get(self, session_id: str, *, principal: Principal | None = None) -> Session:
@@ -226,7 +231,11 @@ class SessionManager:
             limit=limit,
             after=after,
         )
-        return [self._open[r.id].info() if r.id in self._open else r for r in records]
+        return [
+            self._open[record.id].info() if record.id in self._open else record
+            for record in records
+            if self._may_see(principal, record.principal)
+        ]
 
     async def destroy(self, session_id: str, *, principal: Principal | None = None) -> bool:
         """Cancel the session and forget all of it; False when there is none."""
@@ -271,13 +280,21 @@ class SessionManager:
                     continue
                 due, reason = _due(session, now)
                 if due <= now:
-                    self.surroundings.tasks.start_soon(session.end, SessionExpiredError(reason))
+                    expired = SessionExpiredError(reason)
+                    self.surroundings.tasks.start_soon(self._end, session, expired)
                 else:
                     heapq.heappush(self._due, (due, session_id))
             self._sooner = anyio.Event()
             delay = max(0.0, self._due[0][0] - time.monotonic()) if self._due else None
             with anyio.move_on_after(delay):
                 await self._sooner.wait()
+
+    async def _end(self, session: Session, error: BrokerError) -> None:
+        """End a session of which nobody waits for the end: what fails is for the log."""
+        try:
+            await session.end(error)
+        except Exception:
+            _log.exception("the end of session %s could not be recorded", session.id)
 
     async def _sweep(self) -> None:
         """Have the store forget what ended long ago."""
@@ -293,7 +310,8 @@ class SessionManager:
         with anyio.move_on_after(CLOSING_TIME, shield=True):
             async with anyio.create_task_group() as closing:
                 for session in list(self._open.values()):
-                    closing.start_soon(session.end, SessionCancelledError("the broker is closing"))
+                    closed = SessionCancelledError("the broker is closing")
+                    closing.start_soon(self._end, session, closed)
         if self._open:
             _log.error("%d sessions did not stop in %g s", len(self._open), CLOSING_TIME)
         tasks.cancel_scope.cancel()
