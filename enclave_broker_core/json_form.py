@@ -9,13 +9,38 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic_core import PydanticSerializationError, from_json, to_json, to_jsonable_python
+from pydantic_core import (
+    PydanticSerializationError,
+    SchemaValidator,
+    ValidationError,
+    core_schema,
+    from_json,
+    to_json,
+    to_jsonable_python,
+)
 
 MAX_DEPTH = 100
-LARGEST_PLAIN = 2**63 - 1
-PLAIN_BYTES = 6 * (1024 + 16 * 256) + 16 * 8
+PLAIN_ITEMS, PLAIN_KEY, PLAIN_TEXT = 16, 64, 256
+PLAIN_BYTES = PLAIN_ITEMS * 6 * (PLAIN_KEY + PLAIN_TEXT + 1)
 PLAIN_KINDS = frozenset({int, str, bool, type(None)})
-JUST_INT = frozenset({int})
+
+# pydantic's core checks and copies it at once, and faster than a loop could look at it.
+_PLAIN = SchemaValidator(
+    core_schema.dict_schema(
+        core_schema.str_schema(strict=True, max_length=PLAIN_KEY),
+        core_schema.union_schema(
+            [
+                core_schema.int_schema(strict=True, ge=-(2**63), le=2**63 - 1),
+                core_schema.str_schema(strict=True, max_length=PLAIN_TEXT),
+                core_schema.none_schema(),
+                core_schema.bool_schema(strict=True),
+            ],
+            mode="left_to_right",
+        ),
+        max_length=PLAIN_ITEMS,
+        strict=True,
+    )
+)
 MAX_INTEGER_BITS = 14_283  # 4300 digits: Python and others read no longer ones
 
 
@@ -34,7 +59,7 @@ def json_text(value: Any, max_bytes: int) -> bytes:
     in its JSON form. Strings and containers are weighed first, so that a value of a
     gigabyte is refused without a copy of it being made.
     """
-    if max_bytes >= PLAIN_BYTES and type(value) is dict and is_plain(value):
+    if max_bytes >= PLAIN_BYTES and is_plain(value):
         return to_json(value)
     guessed: list[Any] = []
     try:
@@ -63,8 +88,15 @@ def json_text(value: Any, max_bytes: int) -> bytes:
 
 def json_copy(value: Any, max_bytes: int) -> Any:
     """``value`` in its JSON form, sharing nothing with it; errors as in ``json_text``."""
-    if max_bytes >= PLAIN_BYTES and type(value) is dict and is_plain(value):
-        return value.copy()
+    if (
+        max_bytes >= PLAIN_BYTES
+        and type(value) is dict
+        and PLAIN_KINDS.issuperset(map(type, value.values()))
+    ):
+        try:
+            return _PLAIN.validate_python(value)
+        except ValidationError:
+            pass  # Too long, or not plain after all.
     try:
         return from_json(json_text(value, max_bytes))
     except (NotJsonError, TooLargeError):
@@ -85,30 +117,14 @@ def parse(text: bytes | str) -> Any:
     return value
 
 
-def is_plain(value: dict[Any, Any]) -> bool:
-    """Whether it holds a few short strings and small integers only: then it is its own
-    JSON form, of at most ``PLAIN_BYTES``. Most arguments and results are."""
-    if len(value) > 16:
-        return False
-    try:
-        names = "".join(value)
-    except TypeError:
-        return False
-    if len(names) > 1024 or not names.isascii():
-        return False
-    kinds = set(map(type, value.values()))
-    if kinds == JUST_INT:
-        return bool(-LARGEST_PLAIN <= min(value.values()) <= max(value.values()) <= LARGEST_PLAIN)
-    if not kinds <= PLAIN_KINDS:
-        return False
-    for item in value.values():
-        kind = type(item)
-        if kind is str:
-            if len(item) > 256 or not item.isascii():
-                return False
-        elif kind is int and not -LARGEST_PLAIN <= item <= LARGEST_PLAIN:
-            return False
-    return True
+def is_plain(value: Any) -> bool:
+    """Whether it is a dict of a few short strings and small integers and of nothing else:
+    then its JSON text has at most ``PLAIN_BYTES``. Most arguments and results are."""
+    return (
+        type(value) is dict
+        and PLAIN_KINDS.issuperset(map(type, value.values()))
+        and _PLAIN.isinstance_python(value)
+    )
 
 
 def _lenient(text: bytes) -> Any:
