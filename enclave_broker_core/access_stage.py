@@ -10,7 +10,7 @@ from typing import Any
 from .calls import ToolCall
 from .contracts import AccessPolicy, AccessRequest, CallNext
 from .errors import AccessDeniedError, ApprovalRequiredError, BrokerError, UnknownToolError
-from .frame import CallFrame, CallSession
+from .frame import Asking, CallFrame
 from .lanes import Lane
 from .models import Decision, Principal, ToolSpec, Verdict
 from .registry import Catalog
@@ -19,10 +19,10 @@ _log = logging.getLogger(__name__)
 
 MOST_LANES = 1024
 
-_NOT_AUTHENTICATED = Decision(Verdict.DENY, "requires_auth", "the caller is not authenticated")
-_NOT_IN_SESSION = Decision(Verdict.DENY, "allowed_tools", "not among the session's tools")
-_IN_SESSION = Decision(Verdict.ALLOW, "allowed_tools")
-_NO_POLICY = Decision(Verdict.ALLOW, "no policy")
+NOT_AUTHENTICATED = Decision(Verdict.DENY, "requires_auth", "the caller is not authenticated")
+NOT_IN_SESSION = Decision(Verdict.DENY, "allowed_tools", "not among the session's tools")
+IN_SESSION = Decision(Verdict.ALLOW, "allowed_tools")
+NO_POLICY = Decision(Verdict.ALLOW, "no policy")
 
 
 class Access:
@@ -82,16 +82,16 @@ class Access:
         return run
 
     async def decide(
-        self, session: CallSession, name: str, spec: ToolSpec, principal: Principal | None
+        self, session: Asking, name: str, spec: ToolSpec, principal: Principal | None
     ) -> Decision:
         """The decision on caller and tool, without their arguments."""
-        decision = _NO_POLICY
+        decision = NO_POLICY
         if session.allowed is not None:
             if session.allowed.first(name) < 0:
-                return _NOT_IN_SESSION
-            decision = _IN_SESSION
+                return NOT_IN_SESSION
+            decision = IN_SESSION
         if spec.requires_auth and principal is not None and not principal.authenticated:
-            return _NOT_AUTHENTICATED
+            return NOT_AUTHENTICATED
         if self._policies:
             request = AccessRequest(name, principal, session.id, session.metadata)
             for policy in self._policies:
@@ -105,7 +105,7 @@ class Access:
                     return decision
         return decision
 
-    async def visible(self, session: CallSession, catalog: Catalog) -> Mapping[str, ToolSpec]:
+    async def visible(self, session: Asking, catalog: Catalog) -> Mapping[str, ToolSpec]:
         """The tools that the session's principal may use, by external name."""
         return {
             catalog.external_of[name]: tool.spec
@@ -116,26 +116,32 @@ class Access:
     async def _unknown(self, call: ToolCall) -> str:
         """What to say of a name that no tool has: near names, of the caller's own tools only."""
         frame: CallFrame = call.frame
-        tools = frame.catalog.tools
-        own = []
-        for name in difflib.get_close_matches(call.name, tools, n=10, cutoff=0.6):
-            decision = await self.decide(frame.session, name, tools[name].spec, call.principal)
-            if decision.allowed:
-                own.append(repr(name))
-        hint = f"; did you mean {' or '.join(own[:3])}?" if own else ""
+        near = await self.near(frame.session, frame.catalog, call.name, call.principal)
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
         return f"there is no tool named {call.name!r}{hint}"
+
+    async def near(
+        self, session: Asking, catalog: Catalog, name: str, principal: Principal | None
+    ) -> list[str]:
+        """Up to three names that are like ``name``, of tools that the principal may use."""
+        tools = catalog.tools
+        return [
+            other
+            for other in difflib.get_close_matches(name, tools, n=10, cutoff=0.6)
+            if (await self.decide(session, other, tools[other].spec, principal)).allowed
+        ][:3]
 
 
 def failed(policy: AccessPolicy, problem: Exception) -> Decision:
     """A policy that raises refuses."""
-    _log.error("the access policy %s failed: refused", _name(policy), exc_info=problem)
-    return Decision(Verdict.DENY, _name(policy), f"it failed: {problem}")
+    _log.error("the access policy %s failed: refused", policy_name(policy), exc_info=problem)
+    return Decision(Verdict.DENY, policy_name(policy), f"it failed: {problem}")
 
 
 def no_decision(policy: AccessPolicy, answer: object) -> Decision:
     """A policy that answers anything but a Decision, true for example, refuses."""
-    _log.error("the access policy %s answered %r: refused", _name(policy), answer)
-    return Decision(Verdict.DENY, _name(policy), "its answer is not a Decision")
+    _log.error("the access policy %s answered %r: refused", policy_name(policy), answer)
+    return Decision(Verdict.DENY, policy_name(policy), "its answer is not a Decision")
 
 
 def refusal(name: str, decision: Decision) -> BrokerError:
@@ -145,5 +151,5 @@ def refusal(name: str, decision: Decision) -> BrokerError:
     return AccessDeniedError(f"you may not use {name}")
 
 
-def _name(policy: AccessPolicy) -> str:
+def policy_name(policy: AccessPolicy) -> str:
     return type(policy).__name__

@@ -56,6 +56,10 @@ class Composition:
     sinks: Sinks
     runtimes: Mapping[str, Runtime]
     providers: Mapping[str, ToolProvider]
+    policies: Sequence[AccessPolicy]
+    limits: Limits
+    middleware: Sequence[Middleware]
+    secrets: Secrets
 
 
 async def open_parts(
@@ -91,18 +95,21 @@ async def open_parts(
     guards = guard_class()
     record = Record(redactor, failures, guards, guarded, sinks.observe if sinks.active else None)
     judging = [policy for policy in policies if policy.judges_arguments]
-    invoke = Invoke(Secrets(sources, redactor), failures, guards, guarded)
+    limits, found = Limits(parts.rates, limiter), Secrets(sources, redactor)
+    invoke = Invoke(found, failures, guards, guarded)
     chain = compose(
         [
             record.stage,
             access.first,
             *(middleware_stage(one) for one in middleware),
             access.again,
-            Limits(parts.rates, limiter).stage,
+            limits.stage,
         ],
         Arguments(judging, failures).stage(invoke),
     )
-    return Composition(chain, access, record, sinks, runtimes, providers)
+    return Composition(
+        chain, access, record, sinks, runtimes, providers, policies, limits, middleware, found
+    )
 
 
 def _policy(given: Any) -> AccessPolicy:

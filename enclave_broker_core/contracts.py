@@ -66,10 +66,9 @@ class NoConfig(BaseModel, extra="forbid"):
 class Component:
     """One part that a plugin offers.
 
-    ``name`` is what ``use`` in the configuration says. ``config_model`` validates the
-    rest of that table before ``open(config, context)`` is entered. ``contract`` is the
-    version of the contract that it was written for; ``loops`` are the event loops that
-    it runs on.
+    ``name`` is what ``use`` says; ``config_model`` validates the rest of that table before
+    ``open(config, context)`` is entered. ``contract`` is the version of the contract that
+    it was written for; ``loops`` are the event loops that it runs on.
     """
 
     name: str
@@ -148,14 +147,17 @@ class SessionStore(Protocol):
 
 
 class Limiter(Protocol):
-    """Counts calls in exact sliding windows."""
+    """Counts calls in exact sliding windows.
+
+    A limiter may also have ``async def remaining(windows) -> Sequence[int]``: how many calls
+    each window has room for now, 0 or more. It counts nothing.
+    """
 
     async def acquire(self, windows: Sequence[Window]) -> Admission:
         """Count one call in every window, or in none when one of them has no room.
 
-        At most ``max_calls`` are admitted in any (t - seconds, t]. A call counts once for a
-        key, however many of its windows have it. The refusal names the window that has room
-        last, and in how many seconds.
+        At most ``max_calls`` are admitted in any (t - seconds, t]. A call counts once for a key,
+        however many windows have it. A refusal names the window that has room last, and when.
         """
 
     async def check(self) -> None:
@@ -180,9 +182,8 @@ class AccessPolicy(Protocol):
     """Decides who may use which tool. What is not a Decision counts as a refusal.
 
     ``judges_arguments`` says when it is asked: without the arguments, above the middleware,
-    or with the validated ones. A policy may also have ``stable = True``: that it will say
-    the same of a tool and a principal for as long as it lives, so that a session may
-    remember it.
+    or with the validated ones. A policy may also have ``stable = True``: what it says of a
+    tool and a principal never changes while it lives, so that a session may remember it.
     """
 
     judges_arguments: bool

@@ -30,10 +30,22 @@ class Append(Protocol):
     ) -> Awaitable[int]: ...
 
 
-class CallSession(Protocol):
+class Asking(Protocol):
+    """Who asks for a tool, and in which session: all that a decision on access depends on."""
+
+    @property
+    def allowed(self) -> PatternIndex | None: ...
+    @property
+    def id(self) -> str | None: ...
+    @property
+    def principal(self) -> Principal | None: ...
+    @property
+    def metadata(self) -> Mapping[str, JsonValue]: ...
+
+
+class CallSession(Asking, Protocol):
     """What a call needs of the session that it is made in."""
 
-    allowed: PatternIndex | None
     lanes: dict[str, Lane]
 
     @property
@@ -44,10 +56,6 @@ class CallSession(Protocol):
     def redactor(self) -> Redactor: ...
     @property
     def id(self) -> str: ...
-    @property
-    def principal(self) -> Principal | None: ...
-    @property
-    def metadata(self) -> Mapping[str, JsonValue]: ...
     @property
     def limits(self) -> SessionLimits: ...
     def over(self) -> BrokerError:

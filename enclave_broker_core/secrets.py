@@ -50,5 +50,13 @@ class Secrets:
                 return value
         raise SecretError(f"no secret source knows {name!r}")
 
+    async def knows(self, name: str) -> bool:
+        """Whether a source has a value for the name now."""
+        try:
+            await self.get(name)
+        except BrokerError:
+            return False
+        return True
+
     async def all(self, names: Iterable[str]) -> dict[str, str]:
         return {name: await self.get(name) for name in names}

@@ -37,10 +37,10 @@ class Limits:
 
     def __init__(self, rates: RateLimiter, limiter: Limiter) -> None:
         self.rates = rates
-        self._limiter = limiter
+        self.limiter = limiter
 
     def stage(self, call_next: CallNext) -> CallNext:
-        acquire, rates = self._limiter.acquire, self.rates
+        acquire, rates = self.limiter.acquire, self.rates
 
         async def run(call: ToolCall) -> Any:
             lane: Lane = call.grant[0]

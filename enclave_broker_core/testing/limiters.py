@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import anyio
 import pytest
@@ -67,6 +67,12 @@ class LimiterSuite(Suite):
         """A window of so many times ``seconds``."""
         return Window(key, f"tool {key}:*", max_calls, parts * self.seconds)
 
+    def remaining_of(self, limiter: Any) -> Any:
+        """The limiter's ``remaining``, which it need not have: then the test is left out."""
+        if not hasattr(limiter, "remaining"):
+            pytest.skip("this limiter has no remaining()")
+        return limiter.remaining
+
     def close_to(self, answer: Admission, seconds: float) -> bool:
         """Whether ``retry_after`` is the time that is left when ``seconds`` were at first."""
         rounding = self.seconds / 1000
@@ -76,7 +82,8 @@ class LimiterSuite(Suite):
         async with self.open_limiter() as limiter:
             sync = [
                 name
-                for name in ("acquire", "check")
+                for name in ("acquire", "check", "remaining")
+                if hasattr(limiter, name) or name != "remaining"
                 if not inspect.iscoroutinefunction(getattr(limiter, name))
             ]
             assert sync == []
@@ -219,3 +226,29 @@ class LimiterSuite(Suite):
             assert sum(allowed) == 4
             counted = [not await limiter.acquire([window]) for window in own]
             assert counted == allowed
+
+    async def test_remaining_is_what_would_be_admitted_and_counts_nothing(self) -> None:
+        async with self.open_limiter() as limiter:
+            remaining = self.remaining_of(limiter)
+            small, large, unseen = self.window(2, "a"), self.window(5, "b"), self.window(7, "c")
+            assert list(await remaining([])) == []
+            assert await admitted(limiter, small, large, tries=1) == 1
+            for _ in range(3):
+                assert list(await remaining([small, unseen, large])) == [1, 7, 4]
+            assert await admitted(limiter, small, large, tries=9) == 1
+            assert list(await remaining((large, small))) == [3, 0]
+            assert await admitted(limiter, large, tries=9) == 3
+
+    async def test_remaining_grows_as_time_passes_and_is_never_below_zero(self) -> None:
+        async with self.open_limiter() as limiter:
+            remaining = self.remaining_of(limiter)
+            only, half = self.window(3), self.seconds / 2
+            assert await admitted(limiter, only, tries=1) == 1
+            await self.advance(half)
+            assert await admitted(limiter, only, tries=9) == 2
+            tighter = self.window(1)
+            assert list(await remaining([only, tighter])) == [0, 0]
+            await self.advance(half)
+            assert list(await remaining([only])) == [1]
+            await self.advance(half)
+            assert list(await remaining([only, tighter])) == [3, 1]

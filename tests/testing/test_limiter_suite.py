@@ -142,6 +142,23 @@ class RefusesNoWindows(MemoryLimiter):
         return await super().acquire(windows or [Window("all", "global", 1, 1.0)])
 
 
+class CountsWhatItLooksAt(MemoryLimiter):
+    async def remaining(self, windows: Sequence[Window]) -> Sequence[int]:
+        left = await super().remaining(windows)
+        await self.acquire(windows)
+        return left
+
+
+class LooksAtTheFirstWindowOnly(MemoryLimiter):
+    async def remaining(self, windows: Sequence[Window]) -> Sequence[int]:
+        return [*(await super().remaining(windows[:1])), *(w.max_calls for w in windows[1:])]
+
+
+class RemembersWhatIsOver(MemoryLimiter):
+    async def remaining(self, windows: Sequence[Window]) -> Sequence[int]:
+        return [w.max_calls - len(self._windows._logs[w.key].times) for w in windows]
+
+
 FAULTS: dict[type[MemoryLimiter], str] = {
     AdmitsOneTooMany: "max_calls_are_admitted_and_no_more",
     CountsRefusals: "refusals_do_not_put_off_the_next_admission",
@@ -159,6 +176,9 @@ FAULTS: dict[type[MemoryLimiter], str] = {
     LooksBeforeItCounts: "calls_at_once_are_never_admitted_too_often",
     IsSilentlySync: "every_method_is_a_coroutine_function",
     RefusesNoWindows: "without_windows_all_is_admitted",
+    CountsWhatItLooksAt: "remaining_is_what_would_be_admitted_and_counts_nothing",
+    LooksAtTheFirstWindowOnly: "remaining_is_what_would_be_admitted_and_counts_nothing",
+    RemembersWhatIsOver: "remaining_grows_as_time_passes_and_is_never_below_zero",
 }
 
 

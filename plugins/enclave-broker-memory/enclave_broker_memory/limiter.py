@@ -20,6 +20,10 @@ class MemoryLimiter:
     async def acquire(self, windows: Sequence[Window]) -> Admission:
         return self._windows.acquire(windows)
 
+    async def remaining(self, windows: Sequence[Window]) -> Sequence[int]:
+        """How many calls each window has room for now."""
+        return [self._windows.remaining(window) for window in windows]
+
     async def check(self) -> None:
         """There is nothing that could be out of reach."""
 
