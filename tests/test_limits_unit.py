@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from enclave_broker_core import ConfigError, Principal, Rate, RateLimiter, ToolSpec, Window
@@ -113,6 +113,10 @@ def test_principals_and_tenants(clock: Clock) -> None:
         unique=True,
     )
 )
+@example(pairs=[("a", "b:c"), ("a:b", "c")])
+@example(pairs=[("a':'b", "c"), ("a", "b':'c")])
+@example(pairs=[(None, "a"), ("", "a")])
+@example(pairs=[(None, "a"), ("None", "a")])
 def test_two_principals_never_share_a_window(pairs: list[tuple[str | None, str]]) -> None:
     limiter = RateLimiter(per_principal=Rate(max_calls=1, window=10))
     for tenant, name in pairs:
