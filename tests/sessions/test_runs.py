@@ -152,20 +152,24 @@ async def test_a_second_run_at_the_same_time_is_busy(broker: Broker, tools: Tool
 
 @pytest.mark.parametrize("how", ["cancel", "close"])
 async def test_the_end_of_the_session_stops_the_run(tools: Tools, how: str) -> None:
-    broker = Broker(tools={"wait": tools.wait}, runtime="monty")
-    async with broker:
-        session = await broker.create_session()
-        async with running(session, tools) as outcomes:
+    outcomes: list[Any] = []
+    async with anyio.create_task_group() as tasks:
+        async with Broker(tools={"wait": tools.wait}, runtime="monty") as broker:
+            session = await broker.create_session()
+
+            async def run() -> None:
+                outcomes.append(await session.run("await call_tool('wait')"))
+
+            tasks.start_soon(run)
+            await tools.began.wait()
             if how == "cancel":
                 await session.cancel("enough")
-            else:
-                await broker.aclose()
-            assert tools.gone.is_set()
-            assert session.state.value == "cancelled"
-        (outcome,) = outcomes
-        assert isinstance(outcome.error, SessionCancelledError)
-        assert outcome.error.message == ("enough" if how == "cancel" else "the broker is closing")
-        kinds = [event.type async for event in session.events()]
+                assert tools.gone.is_set()
+        assert tools.gone.is_set()
+        assert session.state.value == "cancelled"
+    assert isinstance(outcomes[0].error, SessionCancelledError)
+    assert outcomes[0].error.message == ("enough" if how == "cancel" else "the broker is closing")
+    kinds = [event.type async for event in session.events()]
     assert kinds == ["session_init", "tool_call", "tool_result_applied", "final"]
 
 
