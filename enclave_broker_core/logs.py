@@ -82,4 +82,8 @@ class JsonFormatter(logging.Formatter):
         line |= {key: item for key, item in vars(record).items() if key not in self._STANDARD}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return to_json(line, fallback=str).decode()
+        try:
+            return to_json(line, fallback=str).decode()
+        except ValueError:
+            plain = {key: str(item).encode("utf-8", "replace") for key, item in line.items()}
+            return to_json(plain).decode()
