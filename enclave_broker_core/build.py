@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import anyio
 
 from .broker import Broker
+from .composition import Parts
 from .config import Config
-from .config_files import Document, read
+from .config_files import ConfigLike, Document, read, reads_variables
 from .contracts import Authenticator, OpenContext, SecretSource
 from .draft import Draft, draft_of, plugins_of
 from .errors import BrokerError, ConfigError, PluginError, SecretError
@@ -27,8 +28,6 @@ from .secrets import Secrets
 
 _log = logging.getLogger(__name__)
 
-ConfigLike = str | Path | Mapping[str, Any] | None
-
 # How long, in seconds, a backend may take to answer whether it is there.
 CHECK_TIME = 10.0
 
@@ -38,7 +37,10 @@ class Setup:
     """An open broker, and what else its configuration has for those who serve it.
 
     ``routes`` are what the routes of plugins opened to. ``settings`` is the whole
-    configuration, with its references replaced: it may hold secrets.
+    configuration, with its references replaced: it may hold secrets. ``reload`` reads the
+    configuration again and swaps all of it in when every part of it has opened; when it has
+    a mistake, or a part fails, it raises that and everything stays as it was. The store,
+    the authenticators and the routes are those from the start.
     """
 
     broker: Broker
@@ -46,31 +48,40 @@ class Setup:
     settings: Config
     authenticators: tuple[Authenticator, ...]
     routes: tuple[Any, ...]
+    reload: Callable[[], Awaitable[None]]
 
 
 @asynccontextmanager
 async def open_broker(
-    config: ConfigLike = None, *, plugins: Sequence[object] = ()
+    config: ConfigLike = None,
+    *,
+    plugins: Sequence[object] = (),
+    environment: bool | None = None,
 ) -> AsyncIterator[Broker]:
     """An open broker, for a block.
 
-    ``config`` is the path of a TOML file, or a mapping of the same shape; None has
+    ``config`` is the path of a TOML file, a mapping of the same shape, or a list of such,
+    merged in their order: tables by key, all else replaced by the later one. None has
     defaults for everything. ``plugins`` are objects or modules that are taken as plugins
-    besides the installed ones. ConfigError holds every mistake with its place;
-    PluginError names the plugin that failed.
+    besides the installed ones. Variables like ``ENCLAVE_BROKER__STORE__URL`` go over all of
+    it when ``environment`` is true, by default when a file is among the sources. ConfigError
+    holds every mistake with its place; PluginError names the plugin that failed.
     """
-    async with open_setup(config, plugins=plugins) as setup:
+    async with open_setup(config, plugins=plugins, environment=environment) as setup:
         yield setup.broker
 
 
 @asynccontextmanager
 async def open_setup(
-    config: ConfigLike = None, *, plugins: Sequence[object] = ()
+    config: ConfigLike = None,
+    *,
+    plugins: Sequence[object] = (),
+    environment: bool | None = None,
 ) -> AsyncIterator[Setup]:
     """The same for a server: the broker together with its authenticators and routes."""
     redactor = Redactor()
     async with AsyncExitStack() as stack:
-        ready = await _ready(config, plugins, redactor, stack)
+        ready = await _ready(config, plugins, environment, redactor, stack)
         for line in ready.draft.warnings():
             _log.warning("%s", line)
         broker = _broker(ready, redactor)
@@ -86,30 +97,68 @@ async def open_setup(
             await stack.enter_async_context(_opened(part, ready.document, redactor))
             for part in plan.routes
         ]
+
+        async def reload() -> None:
+            await broker.reload(
+                partial(_again, config, plugins, environment, redactor, broker, plan.store)
+            )
+
         yield Setup(
-            broker, ready.draft.plugins, ready.draft.settings, tuple(authenticators), tuple(routes)
+            broker,
+            ready.draft.plugins,
+            ready.draft.settings,
+            tuple(authenticators),
+            tuple(routes),
+            reload,
         )
 
 
-def check(config: ConfigLike = None, *, plugins: Sequence[object] = ()) -> list[str]:
+async def _again(
+    config: ConfigLike,
+    plugins: Sequence[object],
+    environment: bool | None,
+    redactor: Redactor,
+    broker: Broker,
+    store: Part | None,
+    stack: AsyncExitStack,
+) -> Parts:
+    """The parts of the configuration as it is now. ConfigError when it has another store."""
+    ready = await _ready(config, plugins, environment, redactor, stack)
+    wanted = ready.draft.plan.store
+    if (
+        wanted is None
+        or store is None
+        or (wanted.name, wanted.config) != (store.name, store.config)
+    ):
+        raise ConfigError("the store can't be changed while the broker runs; start it anew")
+    for value in ready.values.values():
+        broker.conceal(value)
+    return _broker(ready, redactor).parts
+
+
+def check(
+    config: ConfigLike = None, *, plugins: Sequence[object] = (), environment: bool | None = None
+) -> list[str]:
     """Every mistake that can be found without opening anything: none is an empty list.
 
     What depends on a secret is not judged.
     """
     try:
-        draft = draft_of(read(config), os.environ, Redactor(), plugins)
+        draft = draft_of(_read(config, environment), os.environ, Redactor(), plugins)
     except ConfigError as problem:
         return list(problem.problems)
     return draft.mistakes.texts()
 
 
-async def check_backends(config: ConfigLike = None, *, plugins: Sequence[object] = ()) -> list[str]:
+async def check_backends(
+    config: ConfigLike = None, *, plugins: Sequence[object] = (), environment: bool | None = None
+) -> list[str]:
     """The same, and then every part is opened and asked whether it works; what failed."""
     redactor = Redactor()
     failed: list[str] = []
     async with AsyncExitStack() as stack:
         try:
-            ready = await _ready(config, plugins, redactor, stack)
+            ready = await _ready(config, plugins, environment, redactor, stack)
         except ConfigError as problem:
             return list(problem.problems)
         except BrokerError as problem:
@@ -120,12 +169,19 @@ async def check_backends(config: ConfigLike = None, *, plugins: Sequence[object]
     return failed
 
 
-def load_plugins(config: ConfigLike = None, *, plugins: Sequence[object] = ()) -> Plugins:
+def load_plugins(
+    config: ConfigLike = None, *, plugins: Sequence[object] = (), environment: bool | None = None
+) -> Plugins:
     """The plugins of a configuration, those that failed too, with what became of each.
 
     ConfigError when the configuration does not even say which may load.
     """
-    return plugins_of(read(config), os.environ, plugins)
+    return plugins_of(_read(config, environment), os.environ, plugins)
+
+
+def _read(config: ConfigLike, environment: bool | None) -> Document:
+    wanted = reads_variables(config) if environment is None else environment
+    return read(config, os.environ if wanted else None)
 
 
 @dataclass(frozen=True)
@@ -139,9 +195,13 @@ class _Ready:
 
 
 async def _ready(
-    config: ConfigLike, plugins: Sequence[object], redactor: Redactor, stack: AsyncExitStack
+    config: ConfigLike,
+    plugins: Sequence[object],
+    environment: bool | None,
+    redactor: Redactor,
+    stack: AsyncExitStack,
 ) -> _Ready:
-    document = read(config)
+    document = _read(config, environment)
     draft = draft_of(document, os.environ, redactor, plugins)
     if not draft.knows_sources:
         raise draft.error()
@@ -247,3 +307,7 @@ async def _try(part: Part, document: Document, redactor: Redactor) -> str | None
     else:
         return None
     return redactor.text(f"{document.locate(part.place)}: {part.whose}: {said}")
+
+
+def _identity(part: Part | None) -> Any:
+    return None if part is None else (part.component.name, part.config)

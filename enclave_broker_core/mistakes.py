@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, PydanticUserError, ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from .config_files import Document
 from .errors import ConfigError
+from .model_schema import properties
 from .places import Place
 from .redaction import BLOT, Redactor
 from .references import Expanded
@@ -26,7 +27,7 @@ class Mistakes:
         self._expanded = expanded
         self._redactor = redactor
         self._found: list[tuple[Place, str]] = []
-        for place, message in expanded.mistakes:
+        for place, message in (*document.problems, *expanded.mistakes):
             self.add(place, message)
 
     def __bool__(self) -> bool:
@@ -44,7 +45,7 @@ class Mistakes:
 
     def texts(self) -> list[str]:
         """All of them, in the order of the file."""
-        found = sorted(self._found, key=lambda found: self._document.line(found[0]))
+        found = sorted(self._found, key=lambda found: self._document.order(found[0]))
         return [text for _, text in found]
 
     def within(self, keys: Container[str]) -> bool:
@@ -75,11 +76,11 @@ class Mistakes:
             return None
         if model.model_config.get("extra", "ignore") == "ignore":
             # A model that would take no notice of a misspelt key.
-            known = [*_properties(model, ()), *model.model_fields]
+            known = [*properties(model, ()), *model.model_fields]
             for key in data:
                 if key not in known:
                     wrong = True
-                    self.add((*at, key), _unknown_key(key, known))
+                    self.add((*at, key), self._unknown_key((*at, key), known))
         return None if wrong else found
 
     def _report(
@@ -90,11 +91,26 @@ class Mistakes:
             place = (*at, *_found_at(data, item["loc"], missing=item["type"] == "missing"))
             if not self._is_unknown(place):
                 messages = said.setdefault(place, [])
-                message = _message(model, item)
+                message = self._message(model, item, place)
                 if message not in messages:
                     messages.append(message)
         for place, messages in said.items():
             self.add(place, " or ".join(messages))
+
+    def _message(self, model: type[BaseModel], item: ErrorDetails, place: Place) -> str:
+        if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            return self._unknown_key(place, properties(model, item["loc"][:-1]))
+        if item["type"] == "missing":
+            return "is missing"
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "string_type" and self._document.origin(place).variable is not None:
+            return f"{message}; a text that looks like something else needs quotes of its own"
+        return message
+
+    def _unknown_key(self, place: Place, names: Iterable[str]) -> str:
+        key = str(place[-1])
+        hint = choices(key, names, lambda known: self._document.spelt(place, known))
+        return f"there is no such key; {hint}"
 
     def _is_unknown(self, place: Place) -> bool:
         """Whether a value in or around this place is one that nobody knows yet."""
@@ -104,27 +120,14 @@ class Mistakes:
         )
 
 
-def choices(name: str, names: Iterable[str]) -> str:
+def choices(name: str, names: Iterable[str], spelt: Callable[[str], str] = repr) -> str:
     """A hint for a name that there is not: what is near, or else all that there are."""
     names = sorted(set(names))
     near = difflib.get_close_matches(name, names, n=3)
     near = near or [known for known in names if len(name) >= 3 and name in known][:3]
     if near:
-        return f"did you mean {' or '.join(map(repr, near))}?"
+        return f"did you mean {' or '.join(map(spelt, near))}?"
     return f"there are: {', '.join(names)}" if names else "there are none"
-
-
-def _message(model: type[BaseModel], item: ErrorDetails) -> str:
-    if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        *around, key = item["loc"]
-        return _unknown_key(str(key), _properties(model, around))
-    if item["type"] == "missing":
-        return "is missing"
-    return item["msg"].removeprefix("Value error, ")
-
-
-def _unknown_key(key: str, names: Iterable[str]) -> str:
-    return f"there is no such key; {choices(key, names)}"
 
 
 def _found_at(data: Any, loc: Sequence[str | int], *, missing: bool) -> Place:
@@ -143,40 +146,3 @@ def _holds(data: Any, part: str | int) -> bool:
     if isinstance(data, Mapping):
         return part in data
     return isinstance(data, list | tuple) and isinstance(part, int) and part < len(data)
-
-
-def _properties(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
-    """The keys that may stand at a location, as far as the model's JSON Schema tells."""
-    try:
-        schema = model.model_json_schema()
-    except PydanticUserError:
-        return sorted(model.model_fields) if not loc else []
-    definitions = schema.get("$defs", {})
-    nodes = [schema]
-    for part in loc:
-        below = [inner for node in _all(nodes, definitions) for inner in _below(node, part)]
-        nodes = below or nodes
-    return sorted({key for node in _all(nodes, definitions) for key in node.get("properties", {})})
-
-
-def _all(nodes: Sequence[Any], definitions: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The schemas, and those that they refer to or are a choice of."""
-    waiting, done = list(nodes), list[dict[str, Any]]()
-    while waiting:
-        node = waiting.pop(0)
-        if isinstance(node, dict) and node not in done:
-            done.append(node)
-            if "$ref" in node:
-                waiting.append(definitions.get(node["$ref"].rsplit("/", 1)[-1]))
-            for key in ("anyOf", "oneOf", "allOf"):
-                waiting.extend(node.get(key, ()))
-    return done
-
-
-def _below(node: Mapping[str, Any], part: str | int) -> list[Any]:
-    if isinstance(part, int):
-        ahead = node.get("prefixItems", [])
-        return ahead[part : part + 1] or [node["items"]] if "items" in node else []
-    if part in node.get("properties", {}):
-        return [node["properties"][part]]
-    return [node["additionalProperties"]] if "additionalProperties" in node else []

@@ -214,4 +214,4 @@ def test_a_missing_file_is_a_mistake(tmp_path: Path) -> None:
 def test_windows_line_ends_do_not_shift_lines(tmp_path: Path) -> None:
     path = tmp_path / "broker.toml"
     path.write_bytes(b"[store]\r\n# c\r\nurl = 1\r\n")
-    assert read(path).line(("store", "url")) == 3
+    assert read(path).origin(("store", "url")).line == 3
