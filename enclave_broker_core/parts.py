@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -104,3 +104,20 @@ def _configured(component: Component, chosen: Use) -> BaseModel:
             for item in problem.errors(include_url=False, include_input=False)
         ]
         raise ConfigError("; ".join(said), problems=said) from None
+
+
+def listed(given: Any) -> Sequence[Any]:
+    """None, one part or several, as several."""
+    if given is None:
+        return ()
+    return given if isinstance(given, list | tuple) else (given,)
+
+
+def named_runtimes(given: Any) -> Mapping[str, Any]:
+    """None, one runtime or several by name, as several; one goes by its own name."""
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        return given
+    name = given if isinstance(given, str) else getattr(given, "name", "default")
+    return {str(name): given}
