@@ -8,24 +8,31 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from anyio.abc import TaskGroup
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
 
 from .calls import RunOutcome
-from .composition import Composition, Parts, open_parts
+from .composition import Composition, Parts
 from .contracts import SessionStore
 from .declaration import ToolOptions, declare
 from .errors import ConfigError
+from .explain import CallExplanation, explain
+from .export import exported
+from .generation import Generation, MakeParts, hold
 from .guard import Guarded
 from .limits import RateLimiter
 from .mailbox import ToolCallMessage
+from .model_calls import answered, model_call
 from .models import Principal, SessionLimits, SessionRecord, ToolSpec
+from .parts import listed, named_runtimes
 from .redaction import Redactor
 from .registry import Catalog, Registry
 from .routing import Route, ToolRouter
 from .session import Session
 from .sessions import SessionManager, SessionSettings
-from .surroundings import Surroundings
+from .surroundings import Surroundings, surroundings
 from .threads import Threads
+from .viewpoint import viewpoint
 
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
 
@@ -75,14 +82,15 @@ class Broker:
         sinks: Sequence[Any] = (),
     ) -> None:
         self._parts = Parts(
-            access=_listed(access),
+            access=listed(access),
             rates=limiter or RateLimiter(),
             middleware=middleware,
             providers=providers or {},
-            runtimes=_named(runtime),
-            audits=_listed(audit),
+            runtimes=named_runtimes(runtime),
+            audits=listed(audit),
             sinks=sinks,
             secrets=secrets,
+            limits=limits or SessionLimits(),
         )
         self._redactor = Redactor()
         self._guarded = Guarded()
@@ -91,12 +99,13 @@ class Broker:
         self._sessions = SessionManager(
             store=store, limits=limits, settings=sessions, surround=self._surround
         )
-        self._composition: Composition | None = None
+        self._generation: Generation | None = None
+        self._tasks: TaskGroup
         self._stack = AsyncExitStack()
         self.tools(tools or {})
 
     async def __aenter__(self) -> Self:
-        if self._composition is not None:
+        if self._generation is not None:
             raise ConfigError("this broker is open already")
         stack = self._stack = AsyncExitStack()
         try:
@@ -117,16 +126,42 @@ class Broker:
         await self.aclose()
 
     async def _open(self, stack: AsyncExitStack) -> None:
-        opened = await open_parts(self._parts, stack, self._redactor, self._guarded)
-        self._composition = opened
+        self._tasks = await stack.enter_async_context(anyio.create_task_group())
+        self._generation = await self._tasks.start(self._hold, self._as_given)
+        stack.callback(self._let_go)
+        self._registry.replace(self._generation.tools, keep=PROGRAM)
         await stack.enter_async_context(self._sessions)
-        for name, provider in opened.providers.items():
-            self._registry.publish(name, await provider.tools())
-        self._sessions.surroundings.catalog = self._registry.current
         self._registry.on_change(self._announce)
-        tasks = self._sessions.surroundings.tasks
-        for name, provider in opened.providers.items():
-            tasks.start_soon(provider.watch, self._publisher(name))
+        self._generation.adopt()
+
+    async def reload(self, make: MakeParts) -> None:
+        """Swap in other parts, in one step, when all of them have opened.
+
+        Calls under way finish on the parts that they began with, and so does code that has
+        its state in a runtime. When anything fails, all stays as it was and the error is
+        raised. The store and the sessions stay; new limits are for sessions to come.
+        """
+        if self._generation is None:
+            raise ConfigError("this broker is not open; use it in 'async with'")
+        coming: Generation = await self._tasks.start(self._hold, make)
+        try:
+            self._registry.replace(coming.tools, keep=PROGRAM)
+        except BaseException:
+            coming.retire(())
+            raise
+        # From here to the end nothing waits.
+        going, self._generation = self._generation, coming
+        coming.opened.record.go_on_from(going.opened.record)
+        around = self._sessions.surroundings
+        self._sessions.set_limits(coming.parts.limits)
+        going.retire(self._sessions.under_way())
+        around.take(coming.opened)
+        coming.adopt()
+
+    @property
+    def parts(self) -> Parts:
+        """What it was made of, as it was given."""
+        return self._parts
 
     async def aclose(self) -> None:
         """End all sessions and close all parts; the same as leaving ``async with``."""
@@ -134,9 +169,20 @@ class Broker:
             await self._stack.aclose()
         finally:
             self._registry.on_change(None)
-            for name in self._parts.providers:
-                self._registry.withdraw(name)
-            self._composition = None
+            self._registry.replace({}, keep=PROGRAM)
+            self._generation = None
+
+    async def _hold(self, make: MakeParts, *, task_status: TaskStatus[Generation]) -> None:
+        await hold(
+            make, self._redactor, self._guarded, self._registry.publish, task_status=task_status
+        )
+
+    async def _as_given(self, stack: AsyncExitStack) -> Parts:
+        return self._parts
+
+    def _let_go(self) -> None:
+        if self._generation is not None:
+            self._generation.retire(())
 
     # The catalog
 
@@ -181,6 +227,27 @@ class Broker:
         """Take a tool or a pattern of the program's own away; False when there is none."""
         return self._registry.remove(PROGRAM, name)
 
+    async def export(
+        self, format: str, *, principal: Principal | None = None, session: Session | None = None
+    ) -> list[dict[str, Any]]:
+        """The tools that may be used, as "openai", "openai-responses", "anthropic" or "mcp"
+        takes them. ArgumentsError for another format."""
+        view = viewpoint(session, principal, None, self._sessions.limits)
+        return exported(format, await self._opened.access.visible(view, self._registry.current))
+
+    async def explain(
+        self,
+        name: str,
+        args: Mapping[str, Any] | None = None,
+        *,
+        principal: Principal | None = None,
+        session: Session | None = None,
+        allowed_tools: Sequence[str] | None = None,
+    ) -> CallExplanation:
+        """What would become of a call, in a session or a new one. Nothing is run or counted."""
+        view = viewpoint(session, principal, allowed_tools, self._sessions.limits)
+        return await explain(self._opened, self._registry.current, view, name, args)
+
     # Sessions
 
     async def create_session(self, **options: Any) -> Session:
@@ -221,6 +288,23 @@ class Broker:
         session = await self._sessions.get(session_id, principal=principal)
         return await session.take(call)
 
+    async def execute_model_call(
+        self,
+        session_id: str,
+        call: Any,
+        *,
+        format: str | None = None,
+        principal: Principal | None = None,
+    ) -> dict[str, Any]:
+        """Make a model API's tool call, as it came; the message that takes its result back.
+
+        What is wrong with the call or fails in it becomes an error message to the model.
+        ArgumentsError for what is no such call, SessionError when the session is over.
+        """
+        given = model_call(call, format)
+        session = await self._sessions.get(session_id, principal=principal)
+        return await answered(given, session.call, session.limits.max_argument_bytes)
+
     async def execute(self, code: str, **options: Any) -> RunOutcome:
         """Run code in a session of its own, which its result or its error ends."""
         session = await self._sessions.create(**options)
@@ -236,7 +320,7 @@ class Broker:
 
     def stats(self) -> BrokerStats:
         """Counts for operators."""
-        opened = self._composition
+        opened = None if self._generation is None else self._generation.opened
         return BrokerStats(
             open_sessions=self._sessions.open_count,
             tools=len(self._registry.current.tools),
@@ -250,43 +334,15 @@ class Broker:
     # How it is put together
 
     def _surround(self, store: SessionStore, tasks: TaskGroup) -> Surroundings:
-        opened = self._composition
-        if opened is None:
+        return surroundings(store, tasks, self._opened, self._registry.current, self._redactor)
+
+    @property
+    def _opened(self) -> Composition:
+        if self._generation is None:
             raise ConfigError("this broker is not open; use it in 'async with'")
-        return Surroundings(
-            store=store,
-            tasks=tasks,
-            chain=opened.chain,
-            catalog=self._registry.current,
-            visible=opened.access.visible,
-            redactor=self._redactor,
-            runtimes=opened.runtimes,
-            default_runtime=next(iter(opened.runtimes), None),
-            observe=opened.sinks.observe if opened.sinks.active else None,
-        )
-
-    def _publisher(self, source: str) -> Callable[[Sequence[Any]], Any]:
-        async def publish(tools: Sequence[Any]) -> None:
-            self._registry.publish(source, tools)
-
-        return publish
+        return self._generation.opened
 
     def _announce(self, old: Catalog, new: Catalog) -> None:
         around = self._sessions.surroundings
         around.catalog = new
         around.tasks.start_soon(self._sessions.announce, old, new)
-
-
-def _listed(given: Any) -> Sequence[Any]:
-    if given is None:
-        return ()
-    return given if isinstance(given, list | tuple) else (given,)
-
-
-def _named(runtime: Any) -> Mapping[str, Any]:
-    if runtime is None:
-        return {}
-    if isinstance(runtime, Mapping):
-        return runtime
-    name = runtime if isinstance(runtime, str) else getattr(runtime, "name", "default")
-    return {str(name): runtime}

@@ -23,6 +23,7 @@ from .errors import ConfigError
 from .failures import Failures
 from .guard import Guarded, guard_class
 from .limits import RateLimiter
+from .models import SessionLimits
 from .parts import as_part
 from .pipeline import compose, middleware_stage
 from .record import Record
@@ -44,6 +45,7 @@ class Parts:
     audits: Sequence[Any] = ()
     sinks: Sequence[Any] = ()
     secrets: Sequence[Any] | None = None
+    limits: SessionLimits = field(default_factory=SessionLimits)
 
 
 @dataclass

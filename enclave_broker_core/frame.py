@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, Protocol
 
+import anyio
 from pydantic import JsonValue
 from pydantic_core import from_json
 
@@ -83,6 +84,7 @@ class CallFrame:
         "decision",
         "depth",
         "guard",
+        "on_end",
         "partial_bytes",
         "partials",
         "refusal",
@@ -112,6 +114,7 @@ class CallFrame:
         self.started = started
         self.refusal = refusal
         self.guard: Guard | None = None
+        self.on_end: anyio.Event | None = None
         self.stopped = False
         self.decision: Decision | None = None
         self.rule = ""
@@ -119,6 +122,12 @@ class CallFrame:
         self.secrets: Mapping[str, str] | None = None
         self.partials = 0
         self.partial_bytes = 0
+
+    def gone(self) -> anyio.Event:
+        """An event that is set when the call has been recorded."""
+        if self.on_end is None:
+            self.on_end = anyio.Event()
+        return self.on_end
 
     def stop(self) -> None:
         """Stop the call, wherever it is on its way."""

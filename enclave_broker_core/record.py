@@ -62,6 +62,11 @@ class Record:
         self.calls = 0
         self.failed = 0
 
+    def go_on_from(self, before: Record) -> None:
+        """Count on where the record of the parts before it is."""
+        self.calls += before.calls
+        self.failed += before.failed
+
     def stage(self, call_next: CallNext) -> CallNext:
         guards, guarded, redactor = self._guards, self._guarded, self._redactor
 

@@ -117,6 +117,21 @@ class Registry:
         self._sources[source] = offered
         self._swap()
 
+    def replace(self, sources: Mapping[str, Sequence[Tool]], *, keep: str) -> None:
+        """Replace what all sources but ``keep`` offer, in one step; nothing on an error."""
+        before, listener = self._sources, self._listener
+        self._sources = {keep: before[keep]} if keep in before else {}
+        self._listener = None
+        try:
+            for source, tools in sources.items():
+                self.publish(source, tools)
+        except BaseException:
+            self._sources = before
+            raise
+        finally:
+            self._listener = listener
+        self._swap()
+
     def add(self, source: str, tool: Tool) -> None:
         """Add one tool. ConfigError when its name is taken."""
         name = tool.spec.name

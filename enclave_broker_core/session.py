@@ -32,7 +32,6 @@ from .observations import SessionFinished
 from .pattern_index import PatternIndex
 from .patterns import Pattern
 from .redaction import Redactor
-from .registry import Catalog
 from .runs import RunLane
 from .surroundings import Surroundings
 
@@ -160,6 +159,11 @@ class Session:
             return type(ending)(ending.message)
         return SessionEndedError(f"the session has ended: {ending.message}")
 
+    def under_way(self) -> list[anyio.Event]:
+        """An event for each call and for the code state, set when it has gone."""
+        events = [frame.gone() for frame in self._calls]
+        return events if self._lane is None else [*events, self._lane.closed]
+
     def begin_call(self, frame: CallFrame) -> None:
         """The call is under way, and stops when the session ends."""
         if self.ending is not None:
@@ -171,6 +175,8 @@ class Session:
         if failure is not None and self.limits.cancel_on_first_error:
             self._stop(SessionCancelledError(f"cancelled by its first error: {failure.message}"))
         self._calls.discard(frame)
+        if frame.on_end is not None:
+            frame.on_end.set()
         return None if self.ending is None else self._conclude_when_quiet()
 
     def emit(self, draft: wire.Draft) -> Coroutine[Any, Any, int]:
@@ -190,15 +196,6 @@ class Session:
         if not isinstance(call, ToolCallMessage):
             call = tool_call_message(call)
         return await self.call(call.name, call.args, call_id=call.id)
-
-    async def catalog_changed(self, old: Catalog, new: Catalog) -> None:
-        """Tell those who follow which of their tools came and went."""
-        before = await self._around.visible(self, old)
-        after = await self._around.visible(self, new)
-        was, now = ({spec.name for spec in seen.values()} for seen in (before, after))
-        if was != now and self.ending is None:
-            added, removed = sorted(now - was), sorted(was - now)
-            await self.emit(wire.catalog_changed(str(new.version), added, removed))
 
     # Code
 

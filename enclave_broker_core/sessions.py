@@ -18,6 +18,7 @@ from pydantic import JsonValue, ValidationError
 
 from .access_stage import Access
 from .calls import ToolCall
+from .catalog_changes import tell_of_change
 from .contracts import SessionStore
 from .errors import (
     ArgumentsError,
@@ -90,7 +91,7 @@ class SessionManager:
             except ValidationError as problem:
                 raise ConfigError(str(problem)) from None
         self._max_open = settings.max_concurrent
-        self._limits = limits or SessionLimits()
+        self.limits = limits or SessionLimits()
         self._interval = settings.cleanup_interval
         self._store = "memory" if store is None else store
         self._admin_roles = settings.admin_roles
@@ -162,7 +163,7 @@ class SessionManager:
         try:
             if user_id is not None and principal is None:
                 principal = Principal(id=user_id)
-            chosen = replace(limits or self._limits, **single_limits)
+            chosen = replace(limits or self.limits, **single_limits)
             record = SessionRecord(
                 id=f"s_{uuid4()}" if session_id is None else session_id,
                 state=SessionState.RUNNING,
@@ -246,11 +247,19 @@ class SessionManager:
         await session.cancel("destroyed")
         return await self.surroundings.store.delete(session_id)
 
+    def set_limits(self, limits: SessionLimits) -> None:
+        """The limits of sessions to come that ask for no others."""
+        self.limits = limits
+
+    def under_way(self) -> Sequence[anyio.Event]:
+        """An event for each call and each code state that there is, set when it has gone."""
+        return [event for session in self._open.values() for event in session.under_way()]
+
     async def announce(self, old: Catalog, new: Catalog) -> None:
         """Tell every open session how the catalog changed, as far as it may use it."""
         for session in list(self._open.values()):
             try:
-                await session.catalog_changed(old, new)
+                await tell_of_change(session, self.surroundings.visible, old, new)
             except BrokerError as problem:
                 _log.warning("session %s was not told of the change: %s", session.id, problem)
 

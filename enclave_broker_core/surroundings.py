@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from anyio.abc import TaskGroup
 
+from .composition import Composition
 from .contracts import CallNext, Runtime, SessionStore
 from .errors import RunError
 from .frame import CallSession
@@ -36,6 +37,14 @@ class Surroundings:
     default_runtime: str | None = None
     observe: Observe | None = None
 
+    def take(self, opened: Composition) -> None:
+        """Use other parts from now on; nothing waits in between."""
+        self.chain = opened.chain
+        self.visible = opened.access.visible
+        self.runtimes = opened.runtimes
+        self.default_runtime = next(iter(opened.runtimes), None)
+        self.observe = opened.sinks.observe if opened.sinks.active else None
+
     def runtime(self, name: str | None) -> Runtime:
         """The runtime of this name, or the default; RunError when there is none."""
         wanted = name or self.default_runtime
@@ -48,3 +57,16 @@ class Surroundings:
             has = ", ".join(sorted(self.runtimes)) or "none"
             raise RunError(f"this broker has no runtime named {wanted!r}; it has: {has}")
         return self.runtimes[wanted]
+
+
+def surroundings(
+    store: SessionStore,
+    tasks: TaskGroup,
+    opened: Composition,
+    catalog: Catalog,
+    redactor: Redactor,
+) -> Surroundings:
+    """The surroundings that a broker's parts make."""
+    made = Surroundings(store, tasks, opened.chain, catalog, opened.access.visible, redactor, {})
+    made.take(opened)
+    return made
