@@ -56,6 +56,10 @@ class Layer:
             data = data[part]
         return True
 
+    def names(self, place: Place) -> bool:
+        """Whether this is a variable that has the place in its name."""
+        return self.variable is not None and self.at[: len(place)] == place
+
     def origin(self, place: Place) -> Origin:
         line = self.places.line(place) if self.places else None
         return Origin(self.file, line, self.variable)
@@ -93,7 +97,7 @@ class Document:
         else:
             layer = self.layers[number]
             around = "" if layer.file is layer.variable is None else str(layer.origin(place))
-            if layer.variable is not None and len(place) <= len(layer.at):
+            if layer.names(place):
                 return around
         return f"{around}: {path}" if around and path else around or path
 
@@ -101,7 +105,7 @@ class Document:
         """How another key at this place is spelt where it stands: a variable has it in its name."""
         number = self._layer(place)
         layer = None if number is None else self.layers[number]
-        if layer is None or layer.variable is None or len(place) > len(layer.at):
+        if layer is None or not layer.names(place):
             return repr(key)
         return variable_for((*place[:-1], key, *layer.at[len(place) :]))
 

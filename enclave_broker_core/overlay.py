@@ -68,7 +68,7 @@ def place_of(data: Any, keys: Sequence[str]) -> Place:
     place: Place = ()
     for key in keys:
         if not key:
-            raise WrongVariable(f"it has an empty name between two {LEVEL!r}")
+            raise WrongVariable(f"there is nothing between or behind its {LEVEL!r}")
         index = int(key) if _INDEX.fullmatch(key) else None
         if data is _ABSENT:
             data = {} if index is None else []
