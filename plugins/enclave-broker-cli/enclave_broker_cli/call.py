@@ -47,7 +47,7 @@ def call(
 
     Leaves with the same codes as run.
     """
-    args = _object(sys.stdin.read() if arguments == "-" else arguments)
+    args = arguments_object(sys.stdin.read() if arguments == "-" else arguments)
     options = session_options(principal, role, tenant, allow, timeout=timeout)
     path = config_path(context, config)
 
@@ -72,7 +72,8 @@ def call(
     finish(command)
 
 
-def _object(text: str) -> dict[str, Any]:
+def arguments_object(text: str) -> dict[str, Any]:
+    """The arguments that were given as JSON; a mistake in the usage when they are none."""
     try:
         given = json_module.loads(text)
     except ValueError as problem:

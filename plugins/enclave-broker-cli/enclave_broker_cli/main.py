@@ -16,6 +16,7 @@ from enclave_broker_core.errors import BrokerError
 from .call import call
 from .check import check
 from .exits import NO_READER, SIGNAL, leave
+from .explain import explain
 from .opening import complain
 from .options import ConfigOption, config_path
 from .plugins import plugins
@@ -82,7 +83,7 @@ def build() -> typer.Typer:
     ) -> None:
         context.obj = config
 
-    for command in (run, tools, call, plugins, check):
+    for command in (run, tools, call, explain, plugins, check):
         application.command()(command)
     return application
 

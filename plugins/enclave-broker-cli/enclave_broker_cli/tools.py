@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from enclave_broker_core.errors import BrokerError, UnknownToolError
+from enclave_broker_core.errors import ArgumentsError, BrokerError, UnknownToolError
+from enclave_broker_core.export import FORMATS, exported, known_format
 from enclave_broker_core.models import ToolSpec
 
 from .exits import OK
@@ -39,8 +40,22 @@ def tools(
     role: RoleOption = None,
     tenant: TenantOption = None,
     allow: AllowOption = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", metavar="FORMAT", help=f"As an API takes them: {', '.join(FORMATS)}."
+        ),
+    ] = None,
 ) -> None:
-    """List the tools that the caller may use, or show one."""
+    """List the tools that the caller may use, or show one.
+
+    With --format they are a JSON list to pass on to that API, with the names that it allows.
+    """
+    if format is not None:
+        try:
+            known_format(format)
+        except ArgumentsError as error:
+            raise typer.BadParameter(error.message, param_hint="--format") from None
     options = session_options(principal, role, tenant, allow)
     path = config_path(context, config)
 
@@ -48,17 +63,22 @@ def tools(
         async with opened(path) as setup:
             try:
                 async with setup.broker.session(**options) as session:
-                    specs = list((await session.visible_tools()).values())
+                    visible = await session.visible_tools()
             except BrokerError as error:
                 return complain(error)
-        if name is None:
+        if name is not None:
+            visible = {outer: spec for outer, spec in visible.items() if spec.name == name}
+            if not visible:
+                return complain(UnknownToolError(f"there is no tool named {name!r}"))
+        specs = list(visible.values())
+        if format is not None:
+            shown = to_json(exported(format, visible), indent=None if json else 2)
+            sys.stdout.write(shown.decode() + "\n")
+        elif name is None:
             _list(specs, json)
-            return OK
-        for spec in specs:
-            if spec.name == name:
-                _one(spec, json)
-                return OK
-        return complain(UnknownToolError(f"there is no tool named {name!r}"))
+        else:
+            _one(specs[0], json)
+        return OK
 
     finish(command)
 
