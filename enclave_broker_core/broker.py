@@ -343,6 +343,5 @@ class Broker:
         return self._generation.opened
 
     def _announce(self, old: Catalog, new: Catalog) -> None:
-        around = self._sessions.surroundings
-        around.catalog = new
-        around.tasks.start_soon(self._sessions.announce, old, new)
+        self._sessions.surroundings.catalog = new
+        self._sessions.announce(old, new)

@@ -255,9 +255,13 @@ class SessionManager:
         """An event for each call and each code state that there is, set when it has gone."""
         return [event for session in self._open.values() for event in session.under_way()]
 
-    async def announce(self, old: Catalog, new: Catalog) -> None:
-        """Tell every open session how the catalog changed, as far as it may use it."""
-        for session in list(self._open.values()):
+    def announce(self, old: Catalog, new: Catalog) -> None:
+        """Tell every session that is open now how the catalog changed, as far as it may use it."""
+        if self._open:
+            self.surroundings.tasks.start_soon(self._announce, [*self._open.values()], old, new)
+
+    async def _announce(self, told: Sequence[Session], old: Catalog, new: Catalog) -> None:
+        for session in told:
             try:
                 await tell_of_change(session, self.surroundings.visible, old, new)
             except BrokerError as problem:
