@@ -25,6 +25,7 @@ from .options import (
     config_path,
     session_options,
 )
+from .reloading import reloaded_by_hangup
 from .show import Ndjson, Readable, Show
 
 
@@ -56,6 +57,7 @@ def run(
 
     Leaves with 0 when the code ended well, 1 when it failed, 2 for a mistake in the usage
     or the configuration, 3 when a limit was hit or there was no place, 130 after Ctrl-C.
+    SIGHUP reads the configuration again, for the calls to come.
     """
     options = session_options(
         principal,
@@ -82,7 +84,8 @@ def run(
                 session = await setup.broker.create_session(runtime=runtime, **options)
             except BrokerError as error:
                 return complain(error)
-            return await run_in(session, code, show)
+            async with reloaded_by_hangup(setup):
+                return await run_in(session, code, show)
 
     finish(command)
 
