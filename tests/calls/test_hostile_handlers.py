@@ -82,40 +82,41 @@ async def test_one_that_never_returns() -> None:
     assert broker.stats().abandoned_handlers == 0
 
 
+RAISED = [
+    ValueError("why"),
+    BaseException("why"),
+    SystemExit("why"),
+    GeneratorExit("why"),
+    KeyboardInterrupt("why"),
+    StopAsyncIteration("why"),
+    ExceptionGroup("why", [ValueError("inner")]),
+]
+
+
 @pytest.mark.parametrize("seconds", [None, 30], ids=["no deadline", "deadline"])
-@pytest.mark.parametrize(
-    "raised",
-    [
-        ValueError("why"),
-        BaseException("why"),
-        SystemExit("why"),
-        GeneratorExit("why"),
-        KeyboardInterrupt("why"),
-        StopAsyncIteration("why"),
-        ExceptionGroup("why", [ValueError("inner")]),
-    ],
-    ids=lambda error: type(error).__name__,
-)
 @pytest.mark.parametrize("waits", [False, True], ids=["at once", "after waiting"])
 async def test_one_that_raises(
-    raised: BaseException, waits: bool, seconds: float | None, caplog: pytest.LogCaptureFixture
+    waits: bool, seconds: float | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     broker = Broker()
 
-    async def bad() -> None:
+    async def bad(number: int) -> None:
         if waits:
             await checkpoint()
-        raise raised
+        raise RAISED[number]
 
     broker.tool("t", **({} if seconds is None else {"timeout": seconds}))(bad)
     async with serving(broker) as session:
-        with pytest.raises(ToolError, match="why") as caught:
-            await session.call("t")
-        assert await outcome(session) == ("error", "TOOL_ERROR")
-        assert "Traceback" not in str(await seen(session))
-    assert "Traceback" not in caught.value.message
-    assert "Traceback" in caplog.text
-    assert "in bad" in caplog.text
+        for number in range(len(RAISED)):
+            caplog.clear()
+            with pytest.raises(ToolError, match="why") as caught:
+                await session.call("t", {"number": number})
+            assert await outcome(session) == ("error", "TOOL_ERROR")
+            assert "Traceback" not in str(await seen(session))
+            assert "Traceback" not in caught.value.message
+            assert "Traceback" in caplog.text
+            assert "in bad" in caplog.text
+            assert await session.call("next", {"n": number}) == number
 
 
 @pytest.mark.parametrize("raised", [ValueError("why"), SystemExit("why"), StopIteration("why")])

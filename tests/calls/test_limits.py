@@ -172,13 +172,13 @@ async def test_cancel_on_first_error() -> None:
             assert await session.call("t") == ""
 
 
-@pytest.mark.parametrize("field", ["timeout", "max_tool_calls", "max_result_bytes", "run_timeout"])
-@pytest.mark.parametrize("value", [0, -1, "x", float("nan")])
-async def test_a_limit_that_is_none_is_refused(field: str, value: Any) -> None:
+async def test_a_limit_that_is_none_is_refused() -> None:
     async with broker_with() as broker:
-        with pytest.raises(ArgumentsError) as caught:
-            await broker.create_session(**{field: value})
-        assert [name for name, _ in caught.value.fields] == [field]
+        for field in ("timeout", "max_tool_calls", "max_result_bytes", "run_timeout"):
+            for value in (0, -1, "x", float("nan")):
+                with pytest.raises(ArgumentsError) as caught:
+                    await broker.create_session(**{field: value})
+                assert [name for name, _ in caught.value.fields] == [field]
         assert broker.stats().open_sessions == 0
 
 
