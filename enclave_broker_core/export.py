@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+from pydantic_core import from_json, to_json
+
 from .errors import ArgumentsError
-from .json_form import json_copy
 from .models import ToolSpec
 
 ModelFormat = Literal["openai", "openai-responses", "anthropic", "mcp"]
 FORMATS: tuple[str, ...] = get_args(ModelFormat)
-
-MOST_SCHEMA_BYTES = 16 * 1024 * 1024
 
 # Model APIs refuse a schema with one of these at its top. The broker still checks them.
 _REFUSED_AT_THE_TOP = frozenset({"oneOf", "anyOf", "allOf", "enum", "not"})
@@ -84,7 +83,8 @@ def _object(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def _resolved(schema: Mapping[str, Any]) -> dict[str, Any]:
     """A copy, with the definition itself where all of the schema is a reference to one."""
-    copy: dict[str, Any] = json_copy(dict(schema), MOST_SCHEMA_BYTES)
+    # JSON has no NaN and no Infinity, which the default of an argument may be.
+    copy: dict[str, Any] = from_json(to_json(dict(schema), inf_nan_mode="null", fallback=str))
     place, definitions = copy.get("$ref"), copy.get("$defs")
     if isinstance(place, str) and isinstance(definitions, dict):
         named = definitions.get(place.removeprefix("#/$defs/"))
