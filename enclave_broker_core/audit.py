@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Self
@@ -18,8 +18,13 @@ from .events import timestamp
 from .models import Frozen, Principal
 from .observations import CallFinished, Observation, SessionStarted
 
+_FILE_HAS_PATH: Mapping[str, Any] = {
+    "if": {"properties": {"to": {"const": "file"}}},
+    "then": {"required": ["path"]},
+}
 
-class AuditConfig(Frozen):
+
+class AuditConfig(Frozen, json_schema_extra=dict(_FILE_HAS_PATH)):
     """``to`` is "stdout" or "file"; ``path`` is the file, which is only ever appended to.
 
     ``sync`` has each line on the disk before the caller gets its answer.

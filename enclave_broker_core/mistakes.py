@@ -76,7 +76,9 @@ class Mistakes:
             return None
         if model.model_config.get("extra", "ignore") == "ignore":
             # A model that would take no notice of a misspelt key.
-            known = [*properties(model, ()), *model.model_fields]
+            config = model.model_config
+            by_name = config.get("populate_by_name") or config.get("validate_by_name")
+            known = [*properties(model, ()), *(model.model_fields if by_name else ())]
             for key in data:
                 if key not in known:
                     wrong = True
