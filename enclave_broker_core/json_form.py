@@ -21,7 +21,7 @@ from pydantic_core import (
 
 MAX_DEPTH = 100
 PLAIN_ITEMS, PLAIN_KEY, PLAIN_TEXT = 16, 64, 256
-PLAIN_BYTES = PLAIN_ITEMS * 6 * (PLAIN_KEY + PLAIN_TEXT + 1)
+PLAIN_BYTES = 2 + PLAIN_ITEMS * 6 * (PLAIN_KEY + PLAIN_TEXT + 1)
 PLAIN_KINDS = frozenset({int, str, bool, type(None)})
 
 # pydantic's core checks and copies it at once, and faster than a loop could look at it.

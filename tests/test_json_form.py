@@ -256,39 +256,6 @@ def test_a_terabyte_made_of_one_megabyte_is_refused_and_never_written(value: Any
         json_copy({"inside": value}, 4 * 1024 * 1024)
 
 
-# Reading
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (b"", "not JSON"),
-        (b"{", "not JSON"),
-        (b"{'a': 1}", "not JSON"),
-        (b"NaN", "not JSON"),
-        (b"[1, Infinity]", "not JSON"),
-        (b'"\xff"', "not JSON"),
-        ('"half \ud83d"', "not JSON"),
-        (b"[" * 1000, "not JSON"),
-        (b"1" * 4301, "not JSON"),
-        (b"1e999", r"a number is too large$"),
-        (b'{"a": {"b": [0, -1e999]}}', r"a number is too large \(at a.b.1\)"),
-    ],
-)
-def test_what_is_not_json(text: bytes | str, said: str) -> None:
-    with pytest.raises(NotJsonError, match=said):
-        parse(text)
-
-
-@given(junk=st.binary(max_size=30) | st.text(max_size=30))
-def test_reading_anything_gives_a_json_value_or_says_that_it_is_none(junk: bytes | str) -> None:
-    try:
-        value = parse(junk)
-    except NotJsonError:
-        return
-    assert json.loads(junk) == value
-
-
 # Plain values
 
 LARGEST = 2**63 - 1
@@ -303,7 +270,7 @@ plain_items = (
 
 @settings(max_examples=200, deadline=None)
 @given(value=st.dictionaries(plain_keys, plain_items, max_size=18))
-@example(value={"\x1f" * 62 + f"{n:02}": "\x1f" * 256 for n in range(16)})
+@example(value={"\x1f" * 63 + chr(n + 14): "\x1f" * 256 for n in range(16)})
 @example(value={str(n): -LARGEST - 1 for n in range(16)})
 def test_a_plain_value_is_its_own_form_within_its_bound(value: dict[str, Any]) -> None:
     if not is_plain(value):
