@@ -8,13 +8,20 @@ pytest.register_assert_rewrite(
     *(
         f"{__name__}.{module}"
         for module in (
+            "authenticators",
+            "checks",
             "hosts",
             "limiters",
+            "middleware",
+            "policies",
+            "providers",
             "runtimes",
             "samples",
+            "secret_sources",
             "session_logs",
             "session_readers",
             "session_records",
+            "sinks",
             "stores",
         )
     )
