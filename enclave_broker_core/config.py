@@ -18,6 +18,21 @@ from .sessions import SessionSettings
 # What is read before the secrets are, and so can't hold any.
 BEFORE_SECRETS = frozenset({"plugins", "block_plugins", "optional_plugins", "secrets"})
 
+# The keys that choose components: the kind, and whether they hold one table, several or either.
+CHOOSING: Mapping[str, tuple[str, Literal["one", "several", "either"]]] = {
+    "secrets": ("secrets", "several"),
+    "store": ("store", "one"),
+    "access": ("access", "either"),
+    "tools": ("tools", "several"),
+    "middleware": ("middleware", "several"),
+    "runtime": ("runtime", "either"),
+    "sinks": ("sink", "several"),
+    "authenticators": ("authenticator", "several"),
+    "routes": ("routes", "several"),
+}
+# What ``use`` is where it may be left out, by kind.
+DEFAULT_USE: Mapping[str, str] = {"store": "memory", "access": "rules"}
+
 
 class Chosen(Frozen, extra="allow"):
     """A table for one part: ``use`` names its component, the rest is that one's own."""
@@ -40,11 +55,11 @@ class NamedPart(Chosen):
 
 
 class StoreTable(Chosen):
-    use: str = Field(default="memory", min_length=1)
+    use: str = Field(default=DEFAULT_USE["store"], min_length=1)
 
 
 class AccessTable(Chosen):
-    use: str = Field(default="rules", min_length=1)
+    use: str = Field(default=DEFAULT_USE["access"], min_length=1)
 
 
 def _pattern(text: str) -> str:

@@ -10,29 +10,13 @@ from urllib.parse import quote
 from pydantic import BaseModel, PydanticUserError
 from pydantic.json_schema import models_json_schema
 
-from .config import AccessTable, Config, StoreTable
+from .config import CHOOSING, DEFAULT_USE, Config
 from .plugins import Plugins
 
 Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-# The keys that choose components: the kind, and whether they hold one table, several, or either.
-_CHOOSING: Mapping[str, tuple[str, str]] = {
-    "secrets": ("secrets", "several"),
-    "store": ("store", "one"),
-    "access": ("access", "either"),
-    "tools": ("tools", "several"),
-    "middleware": ("middleware", "several"),
-    "runtime": ("runtime", "either"),
-    "sinks": ("sink", "several"),
-    "authenticators": ("authenticator", "several"),
-    "routes": ("routes", "several"),
-}
-_DEFAULT_USE: Mapping[str, Any] = {
-    "store": StoreTable.model_fields["use"].default,
-    "access": AccessTable.model_fields["use"].default,
-}
 _NAMED = frozenset({"tools", "runtime"})
 
 _REFERENCE: Mapping[str, str] = {"$ref": "#/$defs/reference"}
@@ -50,7 +34,7 @@ def config_schema(plugins: Plugins) -> Schema:
     """
     chosen = {
         kind: {name: plugins.find(kind, name).config_model for name in plugins.names(kind)}
-        for kind in [*(kind for kind, _ in _CHOOSING.values()), "limiter"]
+        for kind in [*(kind for kind, _ in CHOOSING.values()), "limiter"]
     }
     models = {model for components in chosen.values() for model in components.values()}
     definitions, names = _definitions({Config, *filter(_has_schema, models)})
@@ -73,7 +57,7 @@ def config_schema(plugins: Plugins) -> Schema:
         "required": ["use"],
     }
     whole = definitions[names[Config]]
-    for key, (kind, how_many) in _CHOOSING.items():
+    for key, (kind, how_many) in CHOOSING.items():
         whole["properties"][key] = _tables(kind, how_many)
     definitions["RateLimitTable"]["properties"]["backend"] = _to("limiter")
     return {
@@ -109,7 +93,7 @@ def _component(kind: str, name: str, own: Schema, model: type[BaseModel]) -> Sch
     keys = {"name": {"type": "string", "minLength": 1}} if kind in _NAMED else {}
     required = [key for key in own.get("required", ()) if key not in keys]
     use: Schema = {"const": name}
-    if name == _DEFAULT_USE.get(kind):
+    if name == DEFAULT_USE.get(kind):
         use["default"] = name
     else:
         required.insert(0, "use")
