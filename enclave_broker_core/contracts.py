@@ -1,7 +1,7 @@
 """What a plugin promises: one Protocol for each kind of part. No contract knows the broker.
 
-All methods that can wait are coroutine functions, also where an implementation happens
-not to wait. Times are float seconds. Errors of a backend are raised as BrokerError.
+All methods that can wait are coroutine functions, even if they happen not to, and end when
+cancelled. What is given stays unchanged. Times are float seconds, backends' errors BrokerErrors.
 """
 
 from __future__ import annotations
@@ -252,10 +252,10 @@ class Tool(Protocol):
     def spec(self) -> ToolSpec: ...
 
     def validate(self, arguments_json: bytes) -> Any:
-        """The arguments as ``invoke`` takes them. ArgumentsError with every wrong field."""
+        """The arguments as ``invoke`` takes them. ArgumentsError: each wrong field, no value."""
 
     def dump(self, arguments: Any) -> Mapping[str, JsonValue]:
-        """Validated arguments in JSON form, for policies that judge them."""
+        """A copy of validated arguments in JSON form, for policies that judge them."""
 
     def invoke(self, arguments: Any, context: ToolContext) -> Awaitable[Any]:
         """Run the tool. What it raises reaches the agent as TOOL_ERROR with its message."""
@@ -331,7 +331,7 @@ class EventSink(Protocol):
 
 class SecretSource(Protocol):
     async def get(self, name: str) -> str | None:
-        """The secret's value as it is now, or None when this source does not know it."""
+        """The value as it is now, None when not known; no repr, error or log may show it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,5 +346,5 @@ class Authenticator(Protocol):
     async def authenticate(self, credentials: Credentials) -> Principal | None:
         """The principal, or None when these credentials are not of this kind.
 
-        Raises AccessDeniedError when they are of this kind and wrong.
+        AccessDeniedError, which does not show them, when they are of this kind and wrong.
         """
