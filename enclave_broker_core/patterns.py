@@ -27,10 +27,10 @@ class Pattern:
     a pattern from a client can't make it slow.
 
     ``literals`` counts the characters that a match must contain as they are; ``head`` is
-    what every match begins with.
+    what every match begins with, ``tail`` what every match ends with.
     """
 
-    __slots__ = ("exact", "head", "literals", "matches", "text")
+    __slots__ = ("exact", "head", "literals", "matches", "tail", "text")
 
     def __init__(self, text: str) -> None:
         if not text:
@@ -43,12 +43,14 @@ class Pattern:
         self.exact = is_exact(text)
         if self.exact:
             self.literals = len(text)
-            self.head = text
+            self.head = self.tail = text
             self.matches: Callable[[str], bool] = text.__eq__
             return
         forms = [_parse(form, text) for form in _alternatives(text)]
         self.literals = min(sum(len(t) for t in form if t is not None) for form in forms)
         self.head = _common_head([_head(form) for form in forms])
+        # Backwards, an end is a beginning.
+        self.tail = _common_head([_head(form[::-1])[::-1] for form in forms])[::-1]
         self.matches = _matcher(forms)
 
     def __repr__(self) -> str:

@@ -284,7 +284,10 @@ def pattern_of(text: str) -> Pattern:
 
 
 texts = st.sampled_from(
-    ["a", "b", "ab", "*", "a*", "ab*", "*b", "a?", "?", "[ab]*", "{a,b}", "{ab,ac}*", "a:*", "aba*"]
+    [
+        *("a", "b", "ab", "*", "a*", "ab*", "*b", "a?", "?", "[ab]*", "{a,b}", "{ab,ac}*", "a:*"),
+        *("aba*", "a*b", "a*ab", "ab*ba", "a*{b,ab}", "*{ab,cb}", "{a,b}*[ab]", "a*b*"),
+    ]
 )
 
 
@@ -309,7 +312,7 @@ def test_an_index_remembers_a_bounded_number_of_names() -> None:
     assert index.first("a1") == 0
 
 
-def test_an_index_tries_only_patterns_whose_beginning_the_name_has() -> None:
+def test_an_index_tries_only_patterns_whose_beginning_and_end_the_name_has() -> None:
     tried: list[str] = []
 
     class Counted(Pattern):
@@ -328,3 +331,8 @@ def test_an_index_tries_only_patterns_whose_beginning_the_name_has() -> None:
     index = PatternIndex([Counted(f"{n}:*") for n in range(1000)])
     assert index.search("7:a") == 7
     assert tried == ["7:*"]
+
+    tried.clear()
+    index = PatternIndex([Counted(f"a:*:{n}") for n in range(1000)])
+    assert index.search("a:x:7") == 7
+    assert tried == ["a:*:7"]
