@@ -12,6 +12,7 @@ import pytest
 from enclave_broker_core import (
     Broker,
     BrokerError,
+    ResultTooLargeError,
     RunError,
     RuntimeBusyError,
     SessionCancelledError,
@@ -214,6 +215,7 @@ class Toy:
     @asynccontextmanager
     async def session(self, host: Any, state: bytes | None = None) -> AsyncIterator[Any]:
         self.opened += 1
+        self.host = host
         if self.fails == "open" and self.opened == 1:
             raise RuntimeBusyError("no worker is free", retry_after=1)
         yield self
@@ -221,6 +223,10 @@ class Toy:
             raise OSError("the worker is gone")
 
     async def run(self, code: str) -> Any:
+        if self.fails == "print":
+            await self.host.stdout(code)
+        if self.fails == "secret":
+            raise RunError(f"it printed {code}")
         if self.fails == "run":
             raise OSError("the worker died")
         if self.fails == "value":
@@ -267,11 +273,30 @@ async def test_no_secret_is_in_an_outcome() -> None:
         async def get(self, name: str) -> str:
             return "hunter2-hunter2"
 
-    broker = Broker(runtime=Toy(""), secrets=[Vault()])
-    broker.tool("t", secrets=["K"])(_nothing)
-    async with broker, broker.session() as session:
-        await session.call("t")
-        assert (await session.run("hunter2-hunter2")).result == "[secret]"
+    for fails in ("", "secret", "print"):
+        broker = Broker(runtime=Toy(fails), secrets=[Vault()])
+        broker.tool("t", secrets=["K"])(_nothing)
+        async with broker, broker.session() as session:
+            await session.call("t")
+            outcome = await session.run("hunter2-hunter2")
+            assert outcome.result == (None if fails == "secret" else "[secret]")
+            await session.complete()
+            events = [event.to_json().decode() async for event in session.events()]
+        assert "hunter2" not in f"{outcome} {outcome.error} {events}"
+        assert ('{"chunk":"[secret]"}' in str(events)) is (fails == "print")
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_what_code_prints_is_bounded_by_the_broker_itself() -> None:
+    broker = Broker(runtime=Toy("print"))
+    async with broker, broker.session(max_output_bytes=10) as session:
+        assert (await session.run("ä" * 5)).stats.stdout_bytes == 10
+        outcome = await session.run("x")
+        assert isinstance(outcome.error, ResultTooLargeError)
+        await session.complete()
+        assert [e.payload async for e in session.events() if e.type == "stdout"] == [
+            {"chunk": "ä" * 5}
+        ]
 
 
 async def _nothing(ctx: ToolContext) -> None: ...
