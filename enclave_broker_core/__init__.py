@@ -60,6 +60,7 @@ from .errors import (
     UnknownToolError,
 )
 from .events import Event
+from .explain import CallExplanation, PolicyAnswer, WindowRoom
 from .hookspecs import hookimpl
 from .limits import RateLimiter
 from .logs import JsonFormatter, LoggingMiddleware
@@ -99,6 +100,7 @@ __all__ = [
     "BrokerError",
     "BrokerStats",
     "CallError",
+    "CallExplanation",
     "CallFinished",
     "CallNext",
     "CallRecord",
@@ -121,6 +123,7 @@ __all__ = [
     "Observation",
     "OpenContext",
     "PluginError",
+    "PolicyAnswer",
     "Principal",
     "Publish",
     "Rate",
@@ -167,6 +170,7 @@ __all__ = [
     "UnknownToolError",
     "Verdict",
     "Window",
+    "WindowRoom",
     "check",
     "check_backends",
     "hookimpl",

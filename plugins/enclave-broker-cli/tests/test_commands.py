@@ -116,6 +116,20 @@ def test_check_reports_all_mistakes_with_their_places(program: Program, place: P
     }
 
 
+def test_tools_as_an_api_takes_them(program: Program) -> None:
+    done = program("tools", "--allow", "users:*", "--format", "openai", "--json")
+    (tool,) = json.loads(done.stdout)
+    assert (tool["type"], tool["function"]["name"]) == ("function", "users_get")
+    assert tool["function"]["description"] == "Look a user up by id.\n\nMore about it."
+    assert tool["function"]["parameters"]["required"] == ["id"]
+    assert (done.stdout.count("\n"), done.stderr, done.returncode) == (1, "", 0)
+    (one,) = json.loads(program("tools", "rare:one", "--format", "mcp").stdout)
+    assert (one["name"], one["title"]) == ("rare_one", "rare:one")
+    wrong = program("tools", "--format", "gemini")
+    assert wrong.returncode == 2
+    assert "there is no format 'gemini'" in wrong.stderr
+
+
 # the program
 
 
