@@ -20,7 +20,7 @@ from .options import (
     RoleOption,
     TenantOption,
     TimeoutOption,
-    config_path,
+    config_paths,
     session_options,
 )
 
@@ -49,7 +49,7 @@ def call(
     """
     args = arguments_object(sys.stdin.read() if arguments == "-" else arguments)
     options = session_options(principal, role, tenant, allow, timeout=timeout)
-    path = config_path(context, config)
+    path = config_paths(context, config)
 
     async def command() -> int:
         async with opened(path) as setup:

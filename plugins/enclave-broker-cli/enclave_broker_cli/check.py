@@ -11,7 +11,7 @@ from enclave_broker_core.build import check_backends
 
 from .exits import OK, WRONG
 from .opening import finish
-from .options import ConfigOption, JsonOption, config_path
+from .options import ConfigOption, JsonOption, config_paths
 
 
 def check(context: typer.Context, config: ConfigOption = None, json: JsonOption = False) -> None:
@@ -20,17 +20,18 @@ def check(context: typer.Context, config: ConfigOption = None, json: JsonOption 
     All mistakes are reported at once; only without any its parts are opened and tried.
     Leaves with 0 when all is well and with 2 otherwise.
     """
-    path = config_path(context, config)
+    path = config_paths(context, config)
 
     async def command() -> int:
-        problems = await check_backends(path)
+        problems = await check_backends(path, environment=True)
         if json:
             found = {"ok": not problems, "problems": problems}
             sys.stdout.write(to_json(found).decode() + "\n")
         elif problems:
             sys.stderr.writelines(f"{problem}\n" for problem in problems)
         else:
-            sys.stdout.write(f"{path or 'the default configuration'}: all is well\n")
+            checked = ", ".join(map(str, path or ())) or "the default configuration"
+            sys.stdout.write(f"{checked}: all is well\n")
         return WRONG if problems else OK
 
     finish(command)

@@ -21,7 +21,7 @@ from .options import (
     JsonOption,
     RoleOption,
     TenantOption,
-    config_path,
+    config_paths,
     session_options,
 )
 from .terminal import harmless
@@ -60,7 +60,7 @@ def explain(
     given = None
     if args is not None:
         given = arguments_object(sys.stdin.read() if args == "-" else args)
-    path = config_path(context, config)
+    path = config_paths(context, config)
 
     async def command() -> int:
         async with opened(path) as setup:

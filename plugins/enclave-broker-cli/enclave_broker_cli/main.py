@@ -15,10 +15,11 @@ from enclave_broker_core.errors import BrokerError
 
 from .call import call
 from .check import check
+from .config import config_commands
 from .exits import NO_READER, SIGNAL, leave
 from .explain import explain
 from .opening import complain
-from .options import ConfigOption, config_path
+from .options import ConfigOption, config_paths
 from .plugins import plugins
 from .run import run
 from .tools import tools
@@ -38,7 +39,8 @@ class Commands(typer.core.TyperGroup):
 
     def _added(self, ctx: Any, *, quiet: bool = False) -> dict[str, Any]:
         try:
-            found = load_plugins(config_path(ctx, ctx.params.get("config"))).commands()
+            paths = config_paths(ctx, ctx.params.get("config"))
+            found = load_plugins(paths, environment=True).commands()
         except BrokerError as error:
             if not quiet:
                 raise
@@ -85,6 +87,7 @@ def build() -> typer.Typer:
 
     for command in (run, tools, call, explain, plugins, check):
         application.command()(command)
+    application.add_typer(config_commands(), name="config")
     return application
 
 

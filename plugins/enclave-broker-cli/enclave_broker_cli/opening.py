@@ -38,11 +38,11 @@ def complain(error: BrokerError) -> int:
 
 
 @asynccontextmanager
-async def opened(config: Path | None) -> AsyncIterator[Setup]:
-    """The broker of a configuration, with its logging on stderr."""
+async def opened(config: list[Path] | None) -> AsyncIterator[Setup]:
+    """The broker of some files and the environment, with its logging on stderr."""
     set_up_logging(LogSettings(level="warning"))
-    async with open_setup(config) as setup:
-        if config is not None:
+    async with open_setup(config, environment=True) as setup:
+        if config is not None or "logging" in setup.settings.model_fields_set:
             set_up_logging(setup.settings.logging)
         yield setup
 

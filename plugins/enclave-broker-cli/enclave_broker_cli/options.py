@@ -15,12 +15,13 @@ VARIABLE = "ENCLAVE_BROKER_CONFIG"
 DEFAULT = Path("broker.toml")
 
 ConfigOption = Annotated[
-    Path | None,
+    list[Path] | None,
     typer.Option(
         "--config",
         "-c",
         metavar="PATH",
-        help=f"The broker's configuration; else ${VARIABLE}, else {DEFAULT} if there is one.",
+        help="The broker's configuration; of several, the later ones go over the earlier."
+        f" Else ${VARIABLE}, else {DEFAULT} if there is one.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -44,16 +45,21 @@ CallTimeoutOption = Annotated[
 ]
 
 
-def config_path(context: typer.Context, given: Path | None) -> Path | None:
-    """The configuration to use, None for defaults. ConfigError when it is not there."""
-    above: Path | None = context.obj
-    variable = os.environ.get(VARIABLE)
-    path = given or above or (Path(variable) if variable else None)
-    if path is None:
-        return DEFAULT if DEFAULT.is_file() else None
-    if not path.is_file():
-        raise ConfigError(f"there is no configuration file {path}")
-    return path
+def config_paths(context: typer.Context, given: list[Path] | None) -> list[Path] | None:
+    """The files of the configuration, None for defaults. ConfigError when one is not there.
+
+    ``$ENCLAVE_BROKER_CONFIG`` may name several, parted as in ``$PATH``.
+    """
+    above: list[Path] | None = context.obj
+    variable = os.environ.get(VARIABLE, "")
+    named = [Path(name) for name in variable.split(os.pathsep) if name]
+    paths = given or above or named
+    if not paths:
+        return [DEFAULT] if DEFAULT.is_file() else None
+    missing = [f"there is no configuration file {path}" for path in paths if not path.is_file()]
+    if missing:
+        raise ConfigError("\n".join(missing), problems=missing)
+    return paths
 
 
 def session_options(

@@ -12,13 +12,13 @@ from rich.text import Text
 from enclave_broker_core.build import load_plugins
 from enclave_broker_core.plugins import Plugin
 
-from .options import ConfigOption, JsonOption, config_path
+from .options import ConfigOption, JsonOption, config_paths
 from .terminal import harmless, table_console
 
 
 def plugins(context: typer.Context, config: ConfigOption = None, json: JsonOption = False) -> None:
     """List the plugins and what became of each."""
-    found = list(load_plugins(config_path(context, config)))
+    found = list(load_plugins(config_paths(context, config), environment=True))
     if json:
         sys.stdout.write(to_json([_shown(plugin) for plugin in found]).decode() + "\n")
         return

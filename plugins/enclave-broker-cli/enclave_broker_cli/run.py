@@ -22,7 +22,7 @@ from .options import (
     RoleOption,
     TenantOption,
     TimeoutOption,
-    config_path,
+    config_paths,
     session_options,
 )
 from .reloading import reloaded_by_hangup
@@ -69,7 +69,7 @@ def run(
         call_timeout=call_timeout,
         max_tool_calls=max_tool_calls,
     )
-    path, code = config_path(context, config), _read(file)
+    path, code = config_paths(context, config), _read(file)
     show: Show = Ndjson() if json else Readable(quiet=quiet)
 
     async def command() -> int:

@@ -25,7 +25,7 @@ from .options import (
     PrincipalOption,
     RoleOption,
     TenantOption,
-    config_path,
+    config_paths,
     session_options,
 )
 from .terminal import harmless, table_console
@@ -57,7 +57,7 @@ def tools(
         except ArgumentsError as error:
             raise typer.BadParameter(error.message, param_hint="--format") from None
     options = session_options(principal, role, tenant, allow)
-    path = config_path(context, config)
+    path = config_paths(context, config)
 
     async def command() -> int:
         async with opened(path) as setup:

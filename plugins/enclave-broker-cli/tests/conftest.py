@@ -78,7 +78,7 @@ def build():
 
     @application.command()
     def greet(context: typer.Context, name: str) -> None:
-        print(f"hello {name}, {context.obj}")
+        print(f"hello {name}, {context.obj[0]}")
 
     return application
 
