@@ -175,8 +175,8 @@ async def explain(
         pattern = None if route is None or route.pattern.exact else route.pattern.text
         decisions += await look.access(tool)
         windows += await look.windows(tool)
-        arguments = None if text is None else look.arguments(tool, text)
-        decisions += await look.judging(tool, arguments)
+        valid = None if text is None else look.arguments(tool, text)
+        decisions += await look.judging(tool, valid)
         secrets = await look.secrets(tool)
         deadline = _deadline(tool, view)
     first = look.refusals[0] if look.refusals else None
@@ -242,15 +242,15 @@ class _Look:
             if not policy.judges_arguments
         ]
 
-    async def judging(self, tool: Tool, arguments: Any) -> list[PolicyAnswer]:
-        """What the policies say that judge arguments; None are none that could be judged."""
+    async def judging(self, tool: Tool, valid: tuple[Any] | None) -> list[PolicyAnswer]:
+        """What the policies say that judge arguments, of valid ones."""
         policies = [policy for policy in self._opened.policies if policy.judges_arguments]
-        if arguments is None:
+        if valid is None:
             wrong = "no arguments are given" if self.problems is None else "the arguments are wrong"
             return [PolicyAnswer(policy_name(one), None, reason=wrong) for one in policies]
         view = self._view
         request = AccessRequest(
-            self._name, view.principal, view.id, view.metadata, tool.dump(arguments)
+            self._name, view.principal, view.id, view.metadata, tool.dump(valid[0])
         )
         return [await self._ask(policy, request) for policy in policies]
 
@@ -297,10 +297,10 @@ class _Look:
                 )
         return rooms
 
-    def arguments(self, tool: Tool, text: bytes) -> Any:
-        """The validated arguments; None when they are wrong."""
+    def arguments(self, tool: Tool, text: bytes) -> tuple[Any] | None:
+        """The validated arguments, in a tuple, for they may be anything; None for wrong ones."""
         try:
-            return tool.validate(text)
+            return (tool.validate(text),)
         except BrokerError as error:
             self._wrong(error)
         except NotJsonError as problem:
