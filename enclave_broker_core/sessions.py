@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
@@ -114,12 +113,7 @@ class SessionManager:
             self._stack = stack.pop_all()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         # The error of the block is the caller's: no task group is to wrap it into a group.
         try:
             await self._stack.aclose()
@@ -278,6 +272,9 @@ class SessionManager:
     # Expiry
 
     def _schedule(self, session: Session, now: float) -> None:
+        if len(self._due) > 64 + 2 * len(self._open):
+            # Most sessions end before they are due, and would stay here until then.
+            self._due = sorted(due for due in self._due if due[1] in self._open)
         heapq.heappush(self._due, (_due(session, now)[0], session.id))
         if self._due[0][1] == session.id and self._sooner is not None:
             self._sooner.set()

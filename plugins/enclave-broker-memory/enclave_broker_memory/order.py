@@ -17,7 +17,7 @@ class CreationOrder:
     numbers of the ``remembered`` latest ones are kept, so that reading goes on behind it.
     """
 
-    def __init__(self, remembered: int = 10_000) -> None:
+    def __init__(self, remembered: int) -> None:
         self._sessions: list[StoredSession] = []
         self._deleted: OrderedDict[str, int] = OrderedDict()
         self._remembered = remembered

@@ -49,7 +49,7 @@ class MemoryStore:
         self._max_ended = config.max_ended
         self._sessions: dict[str, StoredSession] = {}
         self._created = 0
-        self._order = CreationOrder()
+        self._order = CreationOrder(remembered=config.max_ended)
         self._open = Timeline()
         self._ended = Timeline()
 
