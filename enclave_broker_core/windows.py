@@ -12,7 +12,7 @@ from .models import Admission, Window
 ADMITTED = Admission()
 
 _FIRST_SWEEP = 256
-MOST_PLANS = 4096
+MOST_PLANS = 32_768  # of half a kilobyte: one for each open session, and for many of them
 
 
 class _Log:
