@@ -208,6 +208,9 @@ def test_what_model_apis_refuse_at_the_top_is_left_out(format: str) -> None:
         "properties": {"a": {"anyOf": [{"type": "string"}, {"type": "null"}]}, "b": {}},
         "oneOf": [{"required": ["a"]}, {"required": ["b"]}],
         "not": {"required": ["c"]},
+        "anyOf": [{"required": ["a"]}, {}],
+        "allOf": [{}],
+        "enum": [{"a": "x"}, {"b": 1}],
     }
     spec = ToolSpec(name="either", input_schema=schema)
     shown = parameters(format, exported(format, {"either": spec})[0])
