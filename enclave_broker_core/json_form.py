@@ -91,6 +91,7 @@ def json_copy(value: Any, max_bytes: int) -> Any:
     if (
         max_bytes >= PLAIN_BYTES
         and type(value) is dict
+        and len(value) <= PLAIN_ITEMS
         and PLAIN_KINDS.issuperset(map(type, value.values()))
     ):
         try:
@@ -122,6 +123,7 @@ def is_plain(value: Any) -> bool:
     then its JSON text has at most ``PLAIN_BYTES``. Most arguments and results are."""
     return (
         type(value) is dict
+        and len(value) <= PLAIN_ITEMS
         and PLAIN_KINDS.issuperset(map(type, value.values()))
         and _PLAIN.isinstance_python(value)
     )

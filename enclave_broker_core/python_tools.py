@@ -77,7 +77,7 @@ class PythonTools:
             raise ConfigError('it has no tools: mark its functions with @tool("name")')
 
     async def tools(self) -> Sequence[Tool]:
-        return self._tools
+        return tuple(self._tools)
 
     async def watch(self, publish: Publish) -> None:
         """A module that is imported does not change."""

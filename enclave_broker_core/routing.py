@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import JsonValue, ValidationError
 from .contracts import Tool, ToolContext
 from .errors import (
     AccessDeniedError,
+    ArgumentsError,
     ConfigError,
     RateLimitedError,
     ToolTimeoutError,
@@ -38,11 +40,13 @@ class RouteTool:
         self._is_async = inspect.iscoroutinefunction(handler)
 
     def validate(self, arguments_json: bytes) -> dict[str, Any]:
-        arguments: dict[str, Any] = parse(arguments_json)
+        arguments = parse(arguments_json)
+        if not isinstance(arguments, dict):
+            raise ArgumentsError(f"the arguments of {self.spec.name} must be an object, by name")
         return arguments
 
     def dump(self, arguments: Any) -> Mapping[str, JsonValue]:
-        dumped: Mapping[str, JsonValue] = arguments
+        dumped: Mapping[str, JsonValue] = deepcopy(arguments)
         return dumped
 
     def invoke(self, arguments: Any, context: ToolContext) -> Awaitable[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
+from copy import deepcopy
 from typing import Any
 
 from pydantic import JsonValue
@@ -25,12 +26,15 @@ class SchemaTool:
     """
 
     def __init__(self, spec: ToolSpec, handler: Callable[..., Any], threads: Threads) -> None:
-        self.spec = spec
+        # Arguments are always an object; who reads the schema is to know.
+        self.spec = spec.model_copy(
+            update={"input_schema": {"type": "object", **spec.input_schema}}
+        )
         self._handler = handler
         self._threads = threads
         self._context = _context_parameter(handler)
         self._is_async = inspect.iscoroutinefunction(handler)
-        self._check = _checker(spec.name, spec.input_schema)
+        self._check = _checker(spec.name, self.spec.input_schema)
 
     def validate(self, arguments_json: bytes) -> dict[str, Any]:
         try:
@@ -47,7 +51,7 @@ class SchemaTool:
         return checked
 
     def dump(self, arguments: Any) -> Mapping[str, JsonValue]:
-        dumped: Mapping[str, JsonValue] = arguments
+        dumped: Mapping[str, JsonValue] = deepcopy(arguments)
         return dumped
 
     def invoke(self, arguments: Any, context: ToolContext) -> Awaitable[Any]:
@@ -75,7 +79,7 @@ def _checker(name: str, schema: dict[str, Any]) -> Callable[[Any], list[tuple[st
         ) from None
     try:
         validator = jsonschema_rs.validator_for(
-            {"type": "object", **schema},
+            schema,
             mask="the value",
             pattern_options=jsonschema_rs.RegexOptions(),
             offline=True,

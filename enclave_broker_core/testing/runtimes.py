@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import ClassVar
 
 import anyio
@@ -163,11 +163,11 @@ class RuntimeSuite(Suite):
     @asynccontextmanager
     async def _many(self, count: int) -> AsyncIterator[list[RuntimeSession]]:
         with anyio.fail_after(self.patience):
-            async with self.open_runtime() as runtime:
-                opened = [runtime.session(RecordingHost()) for _ in range(count)]
-                yield [await one.__aenter__() for one in opened]
-                for one in reversed(opened):
-                    await one.__aexit__(None, None, None)
+            async with self.open_runtime() as runtime, AsyncExitStack() as stack:
+                yield [
+                    await stack.enter_async_context(runtime.session(RecordingHost()))
+                    for _ in range(count)
+                ]
 
     async def test_a_dump_is_taken_up_by_another_runtime(self) -> None:
         async with self._open() as (session, _):

@@ -203,10 +203,6 @@ class PythonToolsSuite(ToolProviderSuite):
         async with open_python_tools(config, OpenContext("mine", str(self.folder))) as provider:
             yield provider
 
-    @pytest.mark.xfail(reason="PythonTools.tools gives away the list that it keeps")
-    async def test_what_it_brings_is_not_what_it_keeps(self) -> None:
-        await super().test_what_it_brings_is_not_what_it_keeps()
-
 
 class TestPythonTools(PythonToolsSuite):
     text = TOOLS
@@ -239,11 +235,3 @@ class TestPythonTools(PythonToolsSuite):
 class TestPythonToolsBySchema(PythonToolsSuite):
     text = BY_SCHEMA
     examples = (Example("raw", {"tags": [1, 2]}, [2], {"tags": ["text and no number"]}, "tags"),)
-
-    @pytest.mark.xfail(reason="the spec of a SchemaTool does not say that it takes an object")
-    async def test_schemas_are_json_schemas(self) -> None:
-        await super().test_schemas_are_json_schemas()
-
-    @pytest.mark.xfail(reason="SchemaTool.dump gives away the arguments that the handler gets")
-    async def test_dumped_arguments_are_a_copy(self) -> None:
-        await super().test_dumped_arguments_are_a_copy()
