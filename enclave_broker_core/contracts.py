@@ -59,7 +59,7 @@ class OpenPart(Protocol[ConfigT, PartT]):
 
 
 class NoConfig(BaseModel, extra="forbid"):
-    """The configuration of a component that has nothing to configure."""
+    """For a component that has nothing to configure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,12 +299,12 @@ class RuntimeHost(Protocol):
 class RuntimeSession(Protocol):
     """The code state of one session, from its first run to its end."""
 
-    async def run(self, code: str) -> JsonValue:
+    async def run(self, code: str, *, last: bool = False) -> JsonValue:
         """Run code after what ran before; the value of its last expression, as JSON.
 
-        Raises RunError for what the code did wrong, DeadlineExceededError when it used
-        more processor time than a run may, RuntimeBusyError when no worker is free.
-        Cancelling it stops the code and every tool call that it waits for.
+        No other run follows the ``last`` one, so its state needn't be kept. Raises RunError
+        for what the code did wrong, DeadlineExceededError for too much processor time,
+        RuntimeBusyError when no worker is free. Cancelling stops the code and its calls.
         """
 
     async def dump(self) -> bytes | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 import anyio
@@ -20,6 +21,7 @@ from .errors import (
     DeadlineExceededError,
     ResultTooLargeError,
     RunError,
+    RuntimeBusyError,
 )
 from .json_form import NotJsonError, TooLargeError, json_text
 from .models import RunStats, SessionLimits, ToolSpec
@@ -86,10 +88,11 @@ class Host:
 
 
 class _Job:
-    """One piece of code on its way through the lane."""
+    """One piece of code on its way through the lane; ``last`` when nothing runs after it."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, last: bool) -> None:
         self.code = code
+        self.last = last
         self.scope = anyio.CancelScope()
         self.done = anyio.Event()
         self.result: JsonValue = None
@@ -98,9 +101,10 @@ class _Job:
 
 
 class RunLane:
-    """The task that holds a session's sandbox state; it starts with the first run.
+    """Holds a session's sandbox state from the first run on.
 
-    The state is opened and closed in this one task, whoever asks for the runs.
+    The state is opened and closed in one task, whoever asks for the runs: that of ``serve``
+    or, when the first run is the last one as well, the caller's own, which is cheaper.
     """
 
     def __init__(self, session: RunningSession, runtime: Runtime) -> None:
@@ -111,14 +115,42 @@ class RunLane:
         self._wake = anyio.Event()
         self._closing = False
         self._served = False
+        self._own: AbstractAsyncContextManager[RuntimeSession] | None = None
+        self._state: RuntimeSession | None = None
+        self.opened = False
         self.closed = anyio.Event()
 
     @property
     def busy(self) -> bool:
-        return self._current is not None
+        return self._current is not None or self._own is not None
+
+    async def open(self) -> None:
+        """Hold the state in this task, for one run, until ``release``."""
+        self.opened, self.closed = True, anyio.Event()
+        self._own = self._runtime.session(self.host)
+        self._state = await self._own.__aenter__()
+
+    async def release(self) -> None:
+        """Let go of what ``open`` holds; does nothing when that did not open the state.
+
+        The session ends now or, when whoever asked for the run was cancelled, it can open
+        the state anew.
+        """
+        if self._state is None or self._own is None:
+            return
+        self._state = None
+        try:
+            await self._own.__aexit__(None, None, None)
+        except Exception:
+            _log.exception("the sandbox of session %s failed", self._session.id)
+        finally:
+            self._own = None
+            self.opened = False
+            self.closed.set()
 
     async def serve(self, *, task_status: TaskStatus[None]) -> None:
         """Hold the state and run what comes, until ``close``."""
+        self.opened, self.closed = True, anyio.Event()
         try:
             async with self._runtime.session(self.host) as state:
                 task_status.started()
@@ -142,7 +174,7 @@ class RunLane:
         try:
             with job.scope:
                 await self.host.refresh()
-                job.result = await state.run(job.code)
+                job.result = await state.run(job.code, last=job.last)
                 job.finished = True
         except Exception as error:
             job.error = error
@@ -150,15 +182,19 @@ class RunLane:
             self._current = None
             job.done.set()
 
-    async def outcome(self, code: str, run_id: str) -> tuple[RunOutcome, bytes]:
-        """How a run ended, and its result as JSON text. Not to be called while ``busy``."""
+    async def outcome(
+        self, code: str, run_id: str, *, last: bool = False
+    ) -> tuple[RunOutcome, bytes]:
+        """How a run ended, and its result as JSON text. RuntimeBusyError while one is on."""
+        if self._current is not None:
+            raise busy()
         session = self._session
         before, started = session.stats(), time.monotonic()
         result: JsonValue = None
         text = b"null"
         failure: BrokerError | None = None
         try:
-            text = session.redactor.json(await self.run(code))
+            text = session.redactor.json(await self.run(code, last=last))
             result = from_json(text)
         except BrokerError as error:
             failure = error
@@ -172,28 +208,25 @@ class RunLane:
         )
         return RunOutcome(failure is None, result, failure, stats, run_id), text
 
-    async def run(self, code: str) -> bytes:
+    async def run(self, code: str, *, last: bool) -> bytes:
         """Run ``code`` after what ran before; its result as JSON text.
 
-        Not to be called while ``busy``. Cancelling this stops the code.
+        Not to be called while a run is on. Cancelling this stops the code.
         """
         longest = self._session.limits.max_code_bytes
         if len(code.encode("utf-8", "replace")) > longest:
             raise RunError(f"the code is longer than {longest} bytes")
         if self.closed.is_set():
             raise RunError("the sandbox of this session has gone")
-        job = self._current = _Job(code)
-        self._wake.set()
+        job = self._current = _Job(code, last)
         budget = self._session.limits.run_timeout
         started = anyio.current_time()
         with anyio.move_on_after(budget) as timer:
-            try:
-                await job.done.wait()
-            finally:
-                if not job.done.is_set():
-                    job.scope.cancel()
-                    with anyio.CancelScope(shield=True):
-                        await job.done.wait()
+            if self._state is None:
+                await self._by_the_other_task(job)
+            elif not self._closing:
+                await self._work(self._state, job)
+        self._current = None
         if timer.cancelled_caught and budget is not None:
             elapsed = anyio.current_time() - started
             await self._session.emit(events.deadline_exceeded(elapsed, budget))
@@ -207,6 +240,16 @@ class RunLane:
                 raise self._session.over()
             raise RunError("the run was cancelled")
         return self._text(job.result)
+
+    async def _by_the_other_task(self, job: _Job) -> None:
+        self._wake.set()
+        try:
+            await job.done.wait()
+        finally:
+            if not job.done.is_set():
+                job.scope.cancel()
+                with anyio.CancelScope(shield=True):
+                    await job.done.wait()
 
     def _text(self, result: JsonValue) -> bytes:
         try:
@@ -234,3 +277,7 @@ class RunLane:
         self._closing = True
         self.cancel()
         self._wake.set()
+
+
+def busy() -> RuntimeBusyError:
+    return RuntimeBusyError("a run is under way in this session", retry_after=1.0)

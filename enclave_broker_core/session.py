@@ -16,7 +16,6 @@ from .calls import CallRecord, RunOutcome, tool_call
 from .errors import (
     BrokerError,
     MaxToolCallsError,
-    RuntimeBusyError,
     SessionCancelledError,
     SessionEndedError,
     SessionError,
@@ -32,7 +31,7 @@ from .observations import SessionFinished
 from .pattern_index import PatternIndex
 from .patterns import Pattern
 from .redaction import Redactor
-from .runs import RunLane
+from .runs import RunLane, busy
 from .surroundings import Surroundings
 
 NO_ARGUMENTS = b"{}"
@@ -216,36 +215,38 @@ class Session:
 
     async def execute(self, code: str) -> RunOutcome:
         """Run code as the session's last act: its result, or its error, ends the session."""
-        outcome, text = await self._run(code)
+        outcome, text = await self._run(code, last=True)
         if isinstance(outcome.error, BrokerError):
             await self.end(outcome.error)
         else:
             await self.complete(text)
         return outcome
 
-    async def _run(self, code: str) -> tuple[RunOutcome, bytes]:
+    async def _run(self, code: str, *, last: bool = False) -> tuple[RunOutcome, bytes]:
         if self.ending is not None:
             raise self.over()
-        lane = await self._open_lane()
-        if self.ending is not None:
-            raise self.over()
-        if lane.busy:
-            raise RuntimeBusyError("a run is under way in this session", retry_after=1.0)
-        self._runs += 1
-        outcome = await lane.outcome(code, f"run_{self._runs}")
-        self.last_active = time.monotonic()
-        return outcome
+        if self._lane is not None and self._lane.busy:
+            raise busy()
+        lane = await self._open_lane(alone=last)
+        try:
+            if self.ending is not None:
+                raise self.over()
+            self._runs += 1
+            return await lane.outcome(code, f"run_{self._runs}", last=last)
+        finally:
+            await lane.release()
+            self.last_active = time.monotonic()
 
-    async def _open_lane(self) -> RunLane:
-        if self._lane is None:
-            runtime = self._around.runtime(self._record.runtime)
-            lane = self._lane = RunLane(self, runtime)
+    async def _open_lane(self, *, alone: bool) -> RunLane:
+        lane = self._lane or RunLane(self, self._around.runtime(self._record.runtime))
+        if not lane.opened:
+            self._lane = lane
             try:
-                await self._around.tasks.start(lane.serve)
+                await (lane.open() if alone else self._around.tasks.start(lane.serve))
             except BaseException:
                 self._lane = None
                 raise
-        return self._lane
+        return lane
 
     # Messages and events
 
@@ -321,7 +322,7 @@ class Session:
         self._final = (final, state)
         for frame in tuple(self._calls):
             frame.stop()
-        if self._lane is not None:
+        if self._lane is not None and not self._lane.closed.is_set():
             self._lane.close()
             self._around.tasks.start_soon(self._lane.when_closed, self._conclude_when_quiet)
 

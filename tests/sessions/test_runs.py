@@ -12,6 +12,7 @@ import pytest
 from enclave_broker_core import (
     Broker,
     BrokerError,
+    DeadlineExceededError,
     ResultTooLargeError,
     RunError,
     RuntimeBusyError,
@@ -222,7 +223,7 @@ class Toy:
         if self.fails == "close":
             raise OSError("the worker is gone")
 
-    async def run(self, code: str) -> Any:
+    async def run(self, code: str, *, last: bool = False) -> Any:
         if self.fails == "print":
             await self.host.stdout(code)
         if self.fails == "secret":
@@ -300,3 +301,84 @@ async def test_what_code_prints_is_bounded_by_the_broker_itself() -> None:
 
 
 async def _nothing(ctx: ToolContext) -> None: ...
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_an_executed_run_is_told_that_it_is_the_last_and_leaves_no_state() -> None:
+    told: list[bool] = []
+    open_now: list[int] = []
+
+    class Telling(Toy):
+        @asynccontextmanager
+        async def session(self, host: Any, state: bytes | None = None) -> AsyncIterator[Any]:
+            open_now.append(1)
+            yield self
+            open_now.pop()
+
+        async def run(self, code: str, *, last: bool = False) -> Any:
+            told.append(last)
+            return code
+
+    async with Broker(runtime=Telling("")) as broker:
+        async with broker.session() as session:
+            await session.run("a")
+            assert (await session.execute("b")).result == "b"
+        session = await broker.create_session()
+        assert (await session.execute("c")).result == "c"
+        assert open_now == []
+        assert session.state.value == "completed"
+    assert told == [False, True, True]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_code_can_run_after_an_executed_run_was_cancelled() -> None:
+    began = anyio.Event()
+
+    class Waiting(Toy):
+        async def run(self, code: str, *, last: bool = False) -> Any:
+            if code == "wait":
+                began.set()
+                await anyio.sleep_forever()
+            return code
+
+    async with Broker(runtime=Waiting("")) as broker, broker.session() as session:
+        async with anyio.create_task_group() as group:
+            group.start_soon(session.execute, "wait")
+            await began.wait()
+            assert session.busy
+            with pytest.raises(RuntimeBusyError):
+                await session.run("a")
+            with pytest.raises(RuntimeBusyError):
+                await session.execute("a")
+            group.cancel_scope.cancel()
+        assert not session.busy
+        assert (await session.run("b")).result == "b"
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_a_session_that_ends_stops_what_it_executes() -> None:
+    async def wait(code: str, *, last: bool = False) -> Any:
+        await anyio.sleep_forever()
+
+    toy = Toy("")
+    toy.run = wait  # type: ignore[method-assign]
+    async with Broker(runtime=toy) as broker:
+        session = await broker.create_session()
+        async with anyio.create_task_group() as group:
+
+            async def execute() -> None:
+                outcome = await session.execute("wait")
+                assert isinstance(outcome.error, SessionCancelledError)
+
+            group.start_soon(execute)
+            await anyio.wait_all_tasks_blocked()
+            await session.cancel()
+        assert session.state.value == "cancelled"
+
+        session = await broker.create_session(run_timeout=0.05)
+        outcome = await session.execute("wait")
+        assert isinstance(outcome.error, DeadlineExceededError)
+        assert [event.type async for event in session.events()][-2:] == [
+            "deadline_exceeded",
+            "final",
+        ]

@@ -42,7 +42,7 @@ class ToySession:
         self._group = group
         self._printed: list[str] = []
 
-    async def run(self, code: str) -> JsonValue:
+    async def run(self, code: str, *, last: bool = False) -> JsonValue:
         self._names |= {
             "call_tool": self.call_tool,
             "gather": self.gather,

@@ -24,7 +24,10 @@ from .workers import Workers
 
 
 class Run:
-    """Runs code once. ``state`` is at first the state to run in, then the one to keep."""
+    """Runs code once. ``state`` is at first the state to run in, then the one to keep.
+
+    That of the ``last`` run is not kept: a dump costs a tenth of a short session.
+    """
 
     def __init__(
         self,
@@ -36,6 +39,7 @@ class Run:
         *,
         park_after: float | None,
         type_check: bool,
+        last: bool,
     ) -> None:
         self.state = state
         self._workers = workers
@@ -43,6 +47,7 @@ class Run:
         self._limits = limits
         self._park_after = park_after
         self._type_check = type_check
+        self._last = last
         self._has_prelude = state.has_prelude
         self._scope = anyio.CancelScope()
         self._failure: Exception | None = None
@@ -150,4 +155,5 @@ class Run:
 
     async def _keep(self, session: AsyncMontySession) -> None:
         await self._output.flush()
-        self.state = SavedState(await session.dump(), self._has_prelude)
+        if not self._last:
+            self.state = SavedState(await session.dump(), self._has_prelude)

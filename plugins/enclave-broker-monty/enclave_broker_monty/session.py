@@ -33,7 +33,7 @@ class MontySession:
         self._catalog = Catalog(host, with_stubs=config.type_check)
         self._turn = anyio.Lock()
 
-    async def run(self, code: str) -> JsonValue:
+    async def run(self, code: str, *, last: bool = False) -> JsonValue:
         async with self._turn:
             run = Run(
                 self._host,
@@ -43,6 +43,7 @@ class MontySession:
                 self._state,
                 park_after=self._config.park_after,
                 type_check=self._config.type_check,
+                last=last,
             )
             try:
                 value = await run(code)
