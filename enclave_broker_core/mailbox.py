@@ -19,6 +19,7 @@ from .models import Frozen
 _log = logging.getLogger(__name__)
 
 MOST_WAITING = 1000
+MOST_IN_HAND = 100
 
 Message = dict[str, Any]
 MessageHandler = Callable[[Any], Any]
@@ -53,6 +54,7 @@ class Mailbox:
         self._outgoing: deque[Message] = deque()
         self._changed = anyio.Event()
         self._closed = False
+        self._in_hand = 0
 
     def on(self, type: str, handler: MessageHandler) -> None:
         self._handlers.setdefault(type, []).append(handler)
@@ -89,7 +91,10 @@ class Mailbox:
         self._changed = anyio.Event()
 
     def accept(self, message: Mapping[str, Any]) -> Callable[[], Coroutine[Any, Any, None]]:
-        """Check a message that came in; what is returned does what it asks for."""
+        """Check a message that came in; what is returned does what it asks for.
+
+        MailboxFullError when a hundred others are still in hand.
+        """
         kind = message.get("type")
         if not isinstance(kind, str):
             raise ArgumentsError("a message needs a 'type'", fields=[("type", "is missing")])
@@ -104,6 +109,10 @@ class Mailbox:
                 fields=[("type", "is not handled")],
             )
 
+        if self._in_hand >= MOST_IN_HAND:
+            raise MailboxFullError(f"{MOST_IN_HAND} delivered messages are still in hand")
+        self._in_hand += 1
+
         async def act() -> None:
             try:
                 if not handlers:
@@ -112,6 +121,8 @@ class Mailbox:
                     await self._handle(handler, incoming)
             except MailboxFullError:
                 _log.error("an answer was lost: nobody reads the messages of this session")
+            finally:
+                self._in_hand -= 1
 
         return act
 

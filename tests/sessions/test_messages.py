@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from enclave_broker_core import (
@@ -207,3 +208,25 @@ async def test_a_call_by_id_from_outside() -> None:
         assert await broker.execute_tool_call(session.id, {"name": "add", "args": {"a": 3}}) == 4
         with pytest.raises(ArgumentsError):
             await broker.execute_tool_call(session.id, {"id": "1"})
+
+
+async def test_what_is_in_hand_is_bounded() -> None:
+    async with broker_with_tools() as broker, broker.session() as session:
+        release, done = anyio.Event(), []
+
+        async def slow(message: dict[str, Any]) -> None:
+            await release.wait()
+            done.append(message["n"])
+
+        session.on("note", slow)
+        for number in range(100):
+            await session.deliver({"type": "note", "n": number})
+        with pytest.raises(MailboxFullError, match="100 delivered messages are still in hand"):
+            await session.deliver({"type": "note", "n": 100})
+        release.set()
+        while len(done) < 100:
+            await anyio.lowlevel.checkpoint()
+        await session.deliver({"type": "note", "n": 101})
+        while len(done) < 101:
+            await anyio.lowlevel.checkpoint()
+        assert sorted(done) == [*range(100), 101]
