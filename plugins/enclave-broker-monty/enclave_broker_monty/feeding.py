@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import anyio
-from anyio.abc import TaskGroup
 from pydantic_monty import AsyncMontySession, MontyError
 
+from .helpers import Helpers
 from .host_calls import HostCalls
 from .output import Output
 from .parking import ParkedRun
@@ -26,21 +27,22 @@ class Feeding:
         session: AsyncMontySession,
         calls: HostCalls,
         output: Output,
+        helpers: Helpers,
         park_after: float | None,
     ) -> None:
         self._session = session
         self._calls = calls
         self._output = output
+        self._helpers = helpers
         self._park_after = park_after
         self._scope = anyio.CancelScope()
         self._dumping = anyio.Lock()
         self._parked: ParkedRun | None = None
         self._ended = False
 
-    async def run(self, code: str, group: TaskGroup) -> tuple[Any, ParkedRun | None]:
+    async def run(self, code: str) -> tuple[Any, ParkedRun | None]:
         """The code's value, or the run without a worker. Raises MontyError."""
-        if self._park_after is not None:
-            group.start_soon(self._watch, self._park_after)
+        self._watch()
         value: Any = None
         with self._scope:
             try:
@@ -53,16 +55,22 @@ class Feeding:
             finally:
                 self._ended = True
             # A dump that is under way uses the session; it ends soon, as the code has.
-            async with self._dumping:
-                pass
+            if self._dumping.locked():
+                async with self._dumping:
+                    pass
         return value, self._parked
 
-    async def _watch(self, park_after: float) -> None:
-        while not self._ended:
-            moves = self._calls.moves
-            await anyio.sleep(park_after)
-            if self._calls.only_waits(moves):
-                await self._park(moves)
+    def _watch(self) -> None:
+        """Look in ``park_after`` seconds whether the run has only waited, and so on."""
+        if self._park_after is not None:
+            self._helpers.later(self._park_after, partial(self._look, self._calls.moves))
+
+    def _look(self, moves: int) -> None:
+        if self._ended:
+            return
+        if self._calls.only_waits(moves):
+            self._helpers.start(self._park(moves))
+        self._watch()
 
     async def _park(self, moves: int) -> None:
         async with self._dumping:

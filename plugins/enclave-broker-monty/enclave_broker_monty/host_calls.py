@@ -205,6 +205,7 @@ class HostCalls:
         for call in self.waiting:
             if call.scope is not None:
                 call.scope.cancel()
-        with anyio.CancelScope(shield=True):
-            while self._waiting:
-                await self.change()
+        if self._waiting:
+            with anyio.CancelScope(shield=True):
+                while self._waiting:
+                    await self.change()

@@ -11,6 +11,8 @@ import anyio
 from enclave_broker_core.contracts import RuntimeHost
 from enclave_broker_core.errors import ResultTooLargeError
 
+from .helpers import Helpers
+
 
 class Output:
     """Takes printed text from the sandbox's thread and hands it to the host's loop.
@@ -20,14 +22,16 @@ class Output:
     refused in any case.
     """
 
-    def __init__(self, host: RuntimeHost, stop: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, host: RuntimeHost, stop: Callable[[Exception], None], helpers: Helpers
+    ) -> None:
         self._host = host
         self._stop = stop
+        self._helpers = helpers
         self._loop = asyncio.get_running_loop()
         self._chunks: deque[str] = deque()
         self._held = 0
         self._turn = anyio.Lock()
-        self._printed = asyncio.Event()
         self._closed = False
 
     def printed(self, stream: str, text: str) -> None:
@@ -40,14 +44,12 @@ class Output:
             raise MemoryError(too_large.message)
         self._held += len(text)
         self._chunks.append(text)
-        self._loop.call_soon_threadsafe(self._printed.set)
+        self._loop.call_soon_threadsafe(self._pass_on)
 
-    async def pump(self) -> None:
-        """Pass on what is printed, as it comes, until cancelled."""
-        while True:
-            await self._printed.wait()
-            self._printed.clear()
-            await self.flush()
+    def _pass_on(self) -> None:
+        # Who is in turn takes this text as well.
+        if not self._turn.locked():
+            self._helpers.start(self.flush())
 
     async def flush(self) -> None:
         """Return when all that was printed before has been passed on."""

@@ -6,7 +6,6 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import anyio
-from anyio.abc import TaskGroup
 from pydantic_monty import AsyncMontySession, ExternalModule, MontyError, ResourceLimits
 
 from enclave_broker_core.contracts import RuntimeHost
@@ -16,6 +15,7 @@ from . import prelude
 from .catalog import Catalog
 from .failures import explain, heap_is_sound
 from .feeding import Feeding
+from .helpers import Helpers
 from .host_calls import HostCall, HostCalls
 from .output import Output
 from .parking import Driver, ParkedRun
@@ -51,7 +51,8 @@ class Run:
         self._has_prelude = state.has_prelude
         self._scope = anyio.CancelScope()
         self._failure: Exception | None = None
-        self._output = Output(host, self._stop)
+        self._helpers = Helpers(self._stop)
+        self._output = Output(host, self._stop, self._helpers)
         self._calls = HostCalls(host, self._output, self._stop)
 
     async def __call__(self, code: str) -> Any:
@@ -63,16 +64,13 @@ class Run:
         value: Any = None
         try:
             with self._scope:
-                async with anyio.create_task_group() as group:
-                    group.start_soon(self._output.pump)
-                    try:
-                        value = await self._run(code, group)
-                    except Exception as error:
-                        # Kept and raised below: a task group would wrap it.
-                        self._stop(error)
-                    group.cancel_scope.cancel()
+                try:
+                    value = await self._run(code)
+                except Exception as error:
+                    self._stop(error)
         finally:
             await self._calls.close()
+            await self._helpers.close()
         if self._failure is not None:
             raise self._failure
         return value
@@ -83,21 +81,23 @@ class Run:
             self._failure = error
         self._scope.cancel()
 
-    async def _run(self, code: str, group: TaskGroup) -> Any:
+    async def _run(self, code: str) -> Any:
         async with self._checkout() as session:
             try:
                 await self._prepare(session, code)
             except MontyError as error:
                 raise explain(error, self._limits) from None
             try:
-                feeding = Feeding(session, self._calls, self._output, self._park_after)
-                value, parked = await feeding.run(code, group)
+                feeding = Feeding(
+                    session, self._calls, self._output, self._helpers, self._park_after
+                )
+                value, parked = await feeding.run(code)
                 if parked is None:
                     await self._keep(session)
                     return value
             except MontyError as error:
                 raise await self._failed(session, error) from None
-        return await self._go_on(parked, group)
+        return await self._go_on(parked)
 
     async def _prepare(self, session: AsyncMontySession, code: str) -> None:
         if self.state.heap:
@@ -106,11 +106,11 @@ class Run:
             await session.feed_run(prelude.SOURCE, skip_type_check=True)
             self._has_prelude = True
 
-    async def _go_on(self, parked: ParkedRun, group: TaskGroup) -> Any:
+    async def _go_on(self, parked: ParkedRun) -> Any:
         """Finish a parked run, on a new worker each time that it has waited long."""
 
         def spawn(call: HostCall) -> None:
-            group.start_soon(self._calls.perform_quietly, call)
+            self._helpers.start(self._calls.perform_quietly(call))
 
         functions = self._catalog.current().functions
         driver = Driver(self._calls, functions, spawn, self._park_after)

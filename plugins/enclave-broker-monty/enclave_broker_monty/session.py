@@ -31,7 +31,7 @@ class MontySession:
         self._config = config
         self._state = state
         self._catalog = Catalog(host, with_stubs=config.type_check)
-        self._turn = anyio.Lock()
+        self._turn = anyio.Lock(fast_acquire=True)
 
     async def run(self, code: str, *, last: bool = False) -> JsonValue:
         async with self._turn:

@@ -1,0 +1,55 @@
+"""What goes on beside a run's code: tasks and a timer that end with the run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import anyio
+
+
+class Helpers:
+    """Starts tasks and owns them; ``failed`` is told of what one raises.
+
+    A task group would do the same at a tenth of the price of a short run, and most runs need
+    no helper at all. For asyncio only, as pydantic-monty is.
+    """
+
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
+        self._failed = failed
+        self._tasks: dict[asyncio.Task[None], anyio.CancelScope] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._closed:
+            work.close()
+            return
+        scope = anyio.CancelScope()
+        task = asyncio.get_running_loop().create_task(self._do(work, scope))
+        self._tasks[task] = scope
+        task.add_done_callback(self._tasks.pop)
+
+    def later(self, seconds: float, act: Callable[[], None]) -> None:
+        """Do ``act`` in so many seconds, unless the run has ended; one thing at a time."""
+        if not self._closed:
+            self._timer = asyncio.get_running_loop().call_later(seconds, act)
+
+    async def _do(self, work: Coroutine[Any, Any, None], scope: anyio.CancelScope) -> None:
+        with scope:
+            try:
+                await work
+            except Exception as error:
+                self._failed(error)
+
+    async def close(self) -> None:
+        """Cancel all that still goes on and return when it has ended."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._tasks:
+            for scope in self._tasks.values():
+                scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait(tuple(self._tasks))
