@@ -39,14 +39,13 @@ async def inner(call: ToolCall, call_next: CallNext) -> Any:
     return await call_next(call)
 
 
-def broker(timeout: float | None, handler: Callable[..., Any] = handler) -> Broker:
-    """The broker of this row, with one tool."""
+def broker(timeout: float | None, handler: Callable[..., Any] = handler, **parts: Any) -> Broker:
+    """The broker of this row, with one tool; ``parts`` are further parts of it."""
     rules: list[Mapping[str, Any]] = [{"pattern": f"service{n}:*", "allow": True} for n in range(9)]
-    made = Broker(
-        middleware=[outer, inner],
-        access=AccessController([*rules, {"pattern": "users:*", "allow": True}], default="deny"),
-        limiter=RateLimiter(global_=PLENTY, per_session=PLENTY, per_tool={"users:*": PLENTY}),
-    )
+    limiter = RateLimiter(global_=PLENTY, per_session=PLENTY, per_tool={"users:*": PLENTY})
+    access = AccessController([*rules, {"pattern": "users:*", "allow": True}], default="deny")
+    given: dict[str, Any] = {"middleware": [outer, inner], "access": access, "limiter": limiter}
+    made = Broker(**{**given, **parts})
     options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
     made.tool("users:get", model=Arguments, **options)(handler)
     return made

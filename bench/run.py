@@ -1,11 +1,16 @@
 """Runs the benchmarks: ``python bench/run.py [--short] [--json FILE] [name ...]``.
 
-A benchmark is a module here with a ``TITLE``; ``BARS``, case → the most that its ratio to
-the floor may be; ``TIMES``, how often a case does its thing in one turn; and ``cases()``, an
-async context manager that yields name → async function ``(n)`` which does the thing ``n``
-times, the floor first. All cases take turns in one process, so that a change of the
-machine's pace meets all alike. Printed are the median and the spread of the repetitions, in
-microseconds and as ratios to the floor. ``--short`` only shows that everything works.
+A benchmark is a module here with a ``TITLE`` and ``cases()``, an async context manager that
+yields name → async function ``(n)`` which does the thing ``n`` times, the floor first.
+``TIMES`` is how often a case does its thing in one turn, ``TURNS`` how many turns make a
+repetition; ``BARS`` has case → the most that its ratio to the floor may be, ``AT_LEAST`` the
+least that it must be. What a module needs that may not be here is in ``NEEDS``, names of
+distributions, and in ``BACKENDS``. One that is not about time has ``measured(repetitions,
+short)`` in place of ``cases`` and its ``UNIT``.
+
+All cases take turns in one process, so that a change of the machine's pace meets all alike.
+Printed are the median and the spread of the repetitions, and as ratios to the floor.
+``--short`` only shows that everything works.
 """
 
 from __future__ import annotations
@@ -13,39 +18,87 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import platform
 from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import anyio
 from interleaved import Figures, Measured, measure
 
-BENCHMARKS = ("brokered_call", "brokered_call_that_waits")
+BENCHMARKS = (
+    "brokered_call",
+    "brokered_call_that_waits",
+    "against_fastmcp",
+    "windows_against_limits",
+    "access_decisions",
+    "sandboxed",
+    "sandboxed_calls",
+    "growth",
+    "memory",
+)
 
 TURNS = 40
 
 
-async def run(module: Any, repetitions: int, turns: int, times: int) -> Measured:
+async def run(module: Any, repetitions: int, short: bool) -> Measured:
+    if hasattr(module, "measured"):
+        given: Measured = await module.measured(repetitions, short)
+        return given
+    turns, times = (1, 3) if short else (getattr(module, "TURNS", TURNS), module.TIMES)
     async with module.cases() as cases:
         return await measure(cases, repetitions=repetitions, turns=turns, calls=times)
 
 
+def not_here(module: Any, backend: str) -> str | None:
+    """Why a benchmark can't be measured here; None when it can."""
+    backends = getattr(module, "BACKENDS", (backend,))
+    if backend not in backends:
+        return f"runs on {' and '.join(backends)} only"
+    try:
+        for name in getattr(module, "NEEDS", ()):
+            version(name)
+    except PackageNotFoundError as missing:
+        return f"install {missing.name} (requirements/bench.txt)"
+    return None
+
+
 def report(module: Any, measured: Measured) -> None:
-    print(f"\n{module.TITLE}\n{'':28}{'microseconds':>28}{'times the floor':>26}")
+    unit = getattr(module, "UNIT", "microseconds")
+    print(f"{'':32}{unit:>28}  {'times ' + measured.baseline:>28}")
     for name, took in measured.figures.items():
-        line = f"{name:28}{_spread(took):>28}"
+        line = f"{name:32}{_spread(took):>28}"
         ratio = measured.ratios.get(name)
         if ratio is not None:
-            line += f"{_spread(ratio):>26}"
-        bar = module.BARS.get(name)
-        if ratio is not None and bar is not None:
-            line += f"   at most {bar:g}: {'holds' if ratio.median <= bar else 'MISSED'}"
+            line += f"  {_spread(ratio):>28}"
+            line += _verdict(module, name, ratio.median)
         print(line)
+
+
+def _verdict(module: Any, name: str, ratio: float) -> str:
+    most = getattr(module, "BARS", {}).get(name)
+    if most is not None:
+        return f"   at most {most:g}: {'holds' if ratio <= most else 'MISSED'}"
+    least = getattr(module, "AT_LEAST", {}).get(name)
+    if least is not None:
+        return f"   at least {least:g}: {'holds' if ratio >= least else 'MISSED'}"
+    return ""
 
 
 def _spread(figures: Figures) -> str:
     return f"{figures.median:.2f} ({figures.least:.2f} to {figures.most:.2f})"
+
+
+def machine(backend: str) -> str:
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass  # not Linux: what platform says has to do
+    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, {backend}"
 
 
 def main() -> None:
@@ -56,13 +109,18 @@ def main() -> None:
     parser.add_argument("--backend", choices=["asyncio", "trio"], default="asyncio")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     options = parser.parse_args()
-    machine = f"Python {platform.python_version()}, {platform.machine()}, {options.backend}"
-    print(machine)
-    found: dict[str, Any] = {"machine": machine}
+    print(machine(options.backend))
+    found: dict[str, Any] = {"machine": machine(options.backend)}
     for name in options.names:
         module = importlib.import_module(name)
-        size = (1, 1, 3) if options.short else (options.repetitions, TURNS, module.TIMES)
-        measured = anyio.run(run, module, *size, backend=options.backend)
+        print(f"\n{module.TITLE}")
+        reason = not_here(module, options.backend)
+        if reason is not None:
+            print(f"not measured: {reason}")
+            found[name] = {"not measured": reason}
+            continue
+        repetitions = 1 if options.short else options.repetitions
+        measured = anyio.run(run, module, repetitions, options.short, backend=options.backend)
         report(module, measured)
         found[name] = asdict(measured)
     if options.json:

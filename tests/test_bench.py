@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+NO_BENCHMARKS = ("run.py", "interleaved.py", "monty_driving.py")
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -22,3 +23,6 @@ def test_all_benchmarks_run(backend: str) -> None:
     )
     assert (done.stderr, done.returncode) == ("", 0)
     assert "with a deadline" in done.stdout
+    titles = [line for line in done.stdout.splitlines() if "MiB" in line or "microsec" in line]
+    skipped = done.stdout.count("not measured: ")
+    assert len(titles) + skipped == len(list((ROOT / "bench").glob("*.py"))) - len(NO_BENCHMARKS)
