@@ -95,12 +95,7 @@ class Access:
         if self._policies:
             request = AccessRequest(name, principal, session.id, session.metadata)
             for policy in self._policies:
-                try:
-                    decision = await policy.decide(request)
-                except Exception as problem:
-                    decision = failed(policy, problem)
-                if type(decision) is not Decision:
-                    decision = no_decision(policy, decision)
+                decision = await ask(policy, request)
                 if decision.verdict is not Verdict.ALLOW:
                     return decision
         return decision
@@ -132,16 +127,19 @@ class Access:
         ][:3]
 
 
-def failed(policy: AccessPolicy, problem: Exception) -> Decision:
-    """A policy that raises refuses."""
-    _log.error("the access policy %s failed: refused", policy_name(policy), exc_info=problem)
-    return Decision(Verdict.DENY, policy_name(policy), f"it failed: {problem}")
-
-
-def no_decision(policy: AccessPolicy, answer: object) -> Decision:
-    """A policy that answers anything but a Decision, true for example, refuses."""
-    _log.error("the access policy %s answered %r: refused", policy_name(policy), answer)
-    return Decision(Verdict.DENY, policy_name(policy), "its answer is not a Decision")
+async def ask(policy: AccessPolicy, request: AccessRequest) -> Decision:
+    """A policy's decision. One that raises, or answers anything else, true for example,
+    refuses."""
+    name = policy_name(policy)
+    try:
+        decision = await policy.decide(request)
+    except Exception as problem:
+        _log.error("the access policy %s failed: refused", name, exc_info=problem)
+        return Decision(Verdict.DENY, name, f"it failed: {problem}")
+    if type(decision) is not Decision:
+        _log.error("the access policy %s answered %r: refused", name, decision)
+        return Decision(Verdict.DENY, name, "its answer is not a Decision")
+    return decision
 
 
 def refusal(name: str, decision: Decision) -> BrokerError:

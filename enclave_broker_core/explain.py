@@ -13,8 +13,7 @@ from .access_stage import (
     IN_SESSION,
     NOT_AUTHENTICATED,
     NOT_IN_SESSION,
-    failed,
-    no_decision,
+    ask,
     policy_name,
     refusal,
 )
@@ -255,13 +254,7 @@ class _Look:
         return [await self._ask(policy, request) for policy in policies]
 
     async def _ask(self, policy: AccessPolicy, request: AccessRequest) -> PolicyAnswer:
-        try:
-            decision = await policy.decide(request)
-        except Exception as problem:
-            decision = failed(policy, problem)
-        if type(decision) is not Decision:
-            decision = no_decision(policy, decision)
-        return self._answer(policy_name(policy), decision)
+        return self._answer(policy_name(policy), await ask(policy, request))
 
     def _answer(self, policy: str, decision: Decision) -> PolicyAnswer:
         if decision.verdict is not Verdict.ALLOW:

@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 
-from .access_stage import failed, no_decision, refusal
+from .access_stage import ask, refusal
 from .calls import ToolCall
 from .contracts import AccessPolicy, AccessRequest, CallNext, Limiter, Tool
 from .errors import (
@@ -25,7 +25,7 @@ from .guard import Guard, Guarded, LateError, LetGoError, StoppedError
 from .json_form import NotJsonError
 from .lanes import Lane
 from .limits import RateLimiter
-from .models import Admission, Decision, Verdict, Window
+from .models import Admission, Verdict, Window
 from .secrets import Secrets
 from .windows import ADMITTED
 
@@ -121,12 +121,7 @@ class Arguments:
             call.name, call.principal, session.id, session.metadata, tool.dump(arguments)
         )
         for policy in self._policies:
-            try:
-                decision = await policy.decide(request)
-            except Exception as problem:
-                decision = failed(policy, problem)
-            if type(decision) is not Decision:
-                decision = no_decision(policy, decision)
+            decision = await ask(policy, request)
             if decision.verdict is not Verdict.ALLOW:
                 frame.decision, frame.rule = decision, decision.rule
                 raise refusal(call.name, decision)
