@@ -138,6 +138,16 @@ class RuntimeSuite(Suite):
             await session.run(self.define)
             assert await session.run(self.use) == 42
 
+    async def test_the_last_run_finds_what_was_defined_and_has_its_result(self) -> None:
+        async with self._open() as (session, _):
+            await session.run(self.define)
+            assert await session.run(self.use, last=True) == 42
+
+    async def test_an_error_of_the_last_run_is_told_as_any_other(self) -> None:
+        async with self._open() as (session, _):
+            with pytest.raises(RunError, match="on purpose"):
+                await session.run(self.define_and_raise, last=True)
+
     async def test_what_a_run_defined_before_its_error_is_there_in_the_next(self) -> None:
         async with self._open() as (session, _):
             with pytest.raises(RunError):
