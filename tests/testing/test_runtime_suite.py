@@ -109,6 +109,7 @@ class TestFaults:
     async def test_state_is_forgotten(self) -> None:
         assert await failures(toys.ForgetsState) == {
             "what_a_run_defined_is_there_in_the_next",
+            "the_last_run_finds_what_was_defined_and_has_its_result",
             "what_a_run_defined_before_its_error_is_there_in_the_next",
             "more_sessions_than_workers_can_be_open",
             "sessions_share_nothing",
