@@ -12,9 +12,11 @@ import pytest
 from enclave_broker_core import (
     Broker,
     DeadlineExceededError,
+    ResultTooLargeError,
     RunError,
     RuntimeBusyError,
     SessionCancelledError,
+    ToolContext,
 )
 
 pytestmark = pytest.mark.anyio
@@ -163,3 +165,38 @@ async def test_a_session_that_ends_stops_what_it_executes() -> None:
             "deadline_exceeded",
             "final",
         ]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_no_secret_is_in_an_outcome() -> None:
+    class Vault:
+        async def get(self, name: str) -> str:
+            return "hunter2-hunter2"
+
+    for fails in ("", "secret", "print"):
+        broker = Broker(runtime=Toy(fails), secrets=[Vault()])
+        broker.tool("t", secrets=["K"])(_nothing)
+        async with broker, broker.session() as session:
+            await session.call("t")
+            outcome = await session.run("hunter2-hunter2")
+            assert outcome.result == (None if fails == "secret" else "[secret]")
+            await session.complete()
+            events = [event.to_json().decode() async for event in session.events()]
+        assert "hunter2" not in f"{outcome} {outcome.error} {events}"
+        assert ('{"chunk":"[secret]"}' in str(events)) is (fails == "print")
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_what_code_prints_is_bounded_by_the_broker_itself() -> None:
+    broker = Broker(runtime=Toy("print"))
+    async with broker, broker.session(max_output_bytes=10) as session:
+        assert (await session.run("ä" * 5)).stats.stdout_bytes == 10
+        outcome = await session.run("x")
+        assert isinstance(outcome.error, ResultTooLargeError)
+        await session.complete()
+        assert [e.payload async for e in session.events() if e.type == "stdout"] == [
+            {"chunk": "ä" * 5}
+        ]
+
+
+async def _nothing(ctx: ToolContext) -> None: ...
