@@ -66,8 +66,8 @@ class Event(NamedTuple):
 
 def timestamp(seconds: float) -> str:
     """Seconds since the epoch as ``2026-01-31T12:00:00.000Z``."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return text.removesuffix("+00:00") + "Z"
 
 
 def milliseconds(seconds: float) -> int:

@@ -157,7 +157,9 @@ class SessionManager:
         try:
             if user_id is not None and principal is None:
                 principal = Principal(id=user_id)
-            chosen = replace(limits or self.limits, **single_limits)
+            chosen = limits or self.limits
+            if single_limits:
+                chosen = replace(chosen, **single_limits)
             record = SessionRecord(
                 id=f"s_{uuid4()}" if session_id is None else session_id,
                 state=SessionState.RUNNING,
