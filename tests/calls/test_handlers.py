@@ -243,7 +243,7 @@ async def test_a_json_schema(is_async: bool) -> None:
     assert "54321" not in error.message
     missing = await refused(handler, {}, schema=SCHEMA)
     assert missing.fields == (("", '"n" is a required property'),)
-    assert spec_of(handler, schema=SCHEMA).input_schema == SCHEMA
+    assert spec_of(handler, schema=SCHEMA).input_schema == {"type": "object", **SCHEMA}
 
 
 def test_a_json_schema_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
