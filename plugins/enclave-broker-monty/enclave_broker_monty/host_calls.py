@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +46,8 @@ class HostCalls:
         self._host = host
         self._output = output
         self._stop = stop
-        self._numbers = itertools.count()
+        self._announced = 0
+        self._begun = 0
         self._moves = 0
         self._waiting: dict[int, HostCall] = {}
         self._blocking = 0
@@ -128,13 +128,16 @@ class HostCalls:
         return self._announce(sleep)
 
     def _announce(self, work: Work) -> HostCall:
-        return HostCall(next(self._numbers), work)
+        # Only ever on one thread at a time: the sandbox makes one call after the other.
+        self._announced += 1
+        return HostCall(self._announced, work)
 
     async def perform(self, call: HostCall) -> Any:
         """Do the call's work and keep its outcome; raises what sandboxed code shall see."""
         if self._closed:
             raise RuntimeError("the run is over")
         self._waiting[call.number] = call
+        self._begun += 1
         self._moved()
         error: Exception | None = None
         result = None
@@ -184,8 +187,13 @@ class HostCalls:
         return self._moves
 
     def only_waits(self, since: int) -> bool:
-        """Whether the run waits for tools and no call has begun or ended after ``since``."""
-        return bool(self._waiting) and self._moves == since and not self._blocking
+        """Whether the run waits for tools and no call has begun or ended after ``since``.
+
+        A call that was announced and has not begun is still on its way to the loop: a run
+        that was parked now would lose it.
+        """
+        on_their_way = self._announced - self._begun
+        return bool(self._waiting) and self._moves == since and not (on_their_way or self._blocking)
 
     async def change(self) -> None:
         """Return when the next call begins or ends."""
