@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from .helpers import Helpers
 from .host_calls import HostCalls
 from .output import Output
 from .parking import ParkedRun
+from .workers import Workers
 
 
 class Feeding:
@@ -20,17 +22,20 @@ class Feeding:
     ``feed_run`` answers a call that is awaited at once in one round trip to the worker;
     driving the code from outside needs two. A run that has waited for host calls alone for
     ``park_after`` seconds is dumped beside it, stopped, and comes back as a ParkedRun.
+    When it isn't certain what the dumped run waits for, it goes on as it was.
     """
 
     def __init__(
         self,
         session: AsyncMontySession,
+        workers: Workers,
         calls: HostCalls,
         output: Output,
         helpers: Helpers,
         park_after: float | None,
     ) -> None:
         self._session = session
+        self._workers = workers
         self._calls = calls
         self._output = output
         self._helpers = helpers
@@ -70,18 +75,22 @@ class Feeding:
             return
         if self._calls.only_waits(moves):
             self._helpers.start(self._park(moves))
-        self._watch()
+        else:
+            self._watch()
 
     async def _park(self, moves: int) -> None:
-        async with self._dumping:
-            if self._ended:
-                return
-            try:
+        with contextlib.suppress(MontyError, RuntimeError):
+            async with self._dumping:
+                if self._ended:
+                    return
                 snapshot = await self._session.dump()
-            except (MontyError, RuntimeError):
-                return
+            async with self._workers.viewer() as viewer:
+                parked = await ParkedRun.of(snapshot, self._calls.waiting, viewer)
             # The code is suspended until a call ends, so if none has, the dump is of now.
-            if self._calls.only_waits(moves) and not self._ended:
-                self._parked = ParkedRun(snapshot, list(self._calls.waiting))
+            if parked and self._calls.only_waits(moves) and not self._ended:
+                self._parked = parked
                 self._ended = True
+                self._calls.hold()
                 self._scope.cancel()
+        if not self._ended:
+            self._watch()

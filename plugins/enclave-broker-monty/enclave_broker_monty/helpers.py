@@ -18,7 +18,8 @@ class Helpers:
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
         self._failed = failed
-        self._tasks: dict[asyncio.Task[None], anyio.CancelScope] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._scopes: set[anyio.CancelScope] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -26,22 +27,28 @@ class Helpers:
         if self._closed:
             work.close()
             return
-        scope = anyio.CancelScope()
-        task = asyncio.get_running_loop().create_task(self._do(work, scope))
-        self._tasks[task] = scope
-        task.add_done_callback(self._tasks.pop)
+        task = asyncio.get_running_loop().create_task(self._do(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def later(self, seconds: float, act: Callable[[], None]) -> None:
         """Do ``act`` in so many seconds, unless the run has ended; one thing at a time."""
         if not self._closed:
             self._timer = asyncio.get_running_loop().call_later(seconds, act)
 
-    async def _do(self, work: Coroutine[Any, Any, None], scope: anyio.CancelScope) -> None:
-        with scope:
+    async def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._closed:
+            work.close()
+            return
+        # Not made in start: that is called by the loop as well, where anyio makes no scope.
+        with anyio.CancelScope() as scope:
+            self._scopes.add(scope)
             try:
                 await work
             except Exception as error:
                 self._failed(error)
+            finally:
+                self._scopes.discard(scope)
 
     async def close(self) -> None:
         """Cancel all that still goes on and return when it has ended."""
@@ -49,7 +56,7 @@ class Helpers:
         if self._timer is not None:
             self._timer.cancel()
         if self._tasks:
-            for scope in self._tasks.values():
+            for scope in self._scopes:
                 scope.cancel()
             with anyio.CancelScope(shield=True):
                 await asyncio.wait(tuple(self._tasks))

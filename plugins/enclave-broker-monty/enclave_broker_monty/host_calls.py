@@ -52,6 +52,7 @@ class HostCalls:
         self._waiting: dict[int, HostCall] = {}
         self._blocking = 0
         self._changed: anyio.Event | None = None
+        self._held: anyio.Event | None = None
         self._closed = False
 
     # What the sandbox gets. These functions are called on a thread of pydantic-monty;
@@ -158,6 +159,8 @@ class HostCalls:
             call.outcome = {"return_value": result} if error is None else {"exception": error}
             del self._waiting[call.number]
             self._moved()
+        if self._held is not None:
+            await self._held.wait()
         if error is not None:
             raise error
         return result
@@ -207,9 +210,22 @@ class HostCalls:
             self._changed.set()
             self._changed = None
 
+    def hold(self) -> None:
+        """Keep what ends from the sandbox until ``let_go``; the calls have their outcomes.
+
+        For a run that is stopped: told of a result, its code would go on until it is gone.
+        """
+        self._held = anyio.Event()
+
+    def let_go(self) -> None:
+        if self._held is not None:
+            self._held.set()
+            self._held = None
+
     async def close(self) -> None:
         """Cancel every call that still runs and return when all are gone."""
         self._closed = True
+        self.let_go()
         for call in self.waiting:
             if call.scope is not None:
                 call.scope.cancel()

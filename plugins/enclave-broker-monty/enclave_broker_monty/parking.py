@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import anyio
 from pydantic_monty import (
@@ -15,8 +15,6 @@ from pydantic_monty import (
 )
 from pydantic_monty import ExternalResult as Answer
 
-from enclave_broker_core.errors import RunError
-
 from .host_calls import HostCall, HostCalls
 from .signatures import Signature
 
@@ -25,20 +23,35 @@ Spawn = Callable[[HostCall], None]
 
 @dataclass(slots=True)
 class ParkedRun:
-    """A run without a worker.
-
-    ``unmatched`` are the calls that waited when the run was parked, in the order in which
-    they were made, as long as it isn't known which number the sandbox has given to each;
-    ``pending`` are those where it is.
-    """
+    """A run without a worker, and the calls that it waits for by the sandbox's numbers."""
 
     snapshot: bytes
-    unmatched: list[HostCall]
-    pending: dict[int, HostCall] = field(default_factory=dict)
+    pending: dict[int, HostCall]
+
+    @classmethod
+    async def of(
+        cls, snapshot: bytes, calls: Sequence[HostCall], viewer: AsyncMontySession
+    ) -> ParkedRun | None:
+        """The run in ``snapshot`` if it waits for ``calls``, in the order made, and no other.
+
+        A dump beside ``feed_run`` may fall between two steps of it: of a call that this side
+        has not heard of, or before the result of one that it has long given. What the run
+        waits for is seen only in the restored run, so ``viewer`` restores it.
+        """
+        waiting = await viewer.load_snapshot(snapshot)
+        numbers: list[int] = []
+        if isinstance(waiting, AsyncFutureSnapshot):
+            numbers = sorted(waiting.pending_call_ids)
+        elif isinstance(waiting, AsyncFunctionSnapshot) and waiting.allow_eager_await:
+            # Awaited at once, and no other call is open.
+            numbers = [waiting.call_id]
+        if len(numbers) != len(calls):
+            return None
+        # Both sides count calls in the order in which the code makes them.
+        return cls(snapshot, dict(zip(numbers, calls, strict=True)))
 
     def can_go_on(self) -> bool:
-        calls = (*self.unmatched, *self.pending.values())
-        return any(call.outcome is not None for call in calls)
+        return any(call.outcome is not None for call in self.pending.values())
 
 
 class Driver:
@@ -67,13 +80,11 @@ class Driver:
 
         In the second case ``run`` is parked anew and the answer is None.
         """
-        if isinstance(snapshot, AsyncFunctionSnapshot) and run.unmatched:
-            # A call that was awaited at once, with no other waiting: it is announced again.
-            run.pending[snapshot.call_id] = run.unmatched.pop()
+        if isinstance(snapshot, AsyncFunctionSnapshot):
+            # The call that was awaited at once is announced again.
             snapshot = await snapshot.resume({"future": ...})
         while not isinstance(snapshot, MontyComplete):
             if isinstance(snapshot, AsyncFutureSnapshot):
-                self._match(run, snapshot.pending_call_ids)
                 settled = {
                     number: outcome
                     for number in snapshot.pending_call_ids
@@ -114,18 +125,6 @@ class Driver:
         if signature is None:
             raise NameError(f"name {name!r} is not defined")
         return self._calls.announce_function(signature, args, kwargs)
-
-    def _match(self, run: ParkedRun, numbers: list[int]) -> None:
-        """Find out which numbers the sandbox gave to the calls that waited at the parking.
-
-        The sandbox counts its calls in the order in which it makes them, as this side does,
-        and is told of a result at once whenever it waits for more than one call.
-        """
-        unknown = sorted(set(numbers) - run.pending.keys())
-        if len(unknown) != len(run.unmatched):
-            raise RunError("the run was parked and could not be taken up again")
-        run.pending.update(zip(unknown, run.unmatched, strict=True))
-        run.unmatched.clear()
 
     async def _change(self) -> bool:
         """Wait for a call to begin or end; False when ``park_after`` seconds have passed."""

@@ -89,7 +89,12 @@ class Run:
                 raise explain(error, self._limits) from None
             try:
                 feeding = Feeding(
-                    session, self._calls, self._output, self._helpers, self._park_after
+                    session,
+                    self._workers,
+                    self._calls,
+                    self._output,
+                    self._helpers,
+                    self._park_after,
                 )
                 value, parked = await feeding.run(code)
                 if parked is None:
@@ -97,6 +102,7 @@ class Run:
                     return value
             except MontyError as error:
                 raise await self._failed(session, error) from None
+        self._calls.let_go()
         return await self._go_on(parked)
 
     async def _prepare(self, session: AsyncMontySession, code: str) -> None:

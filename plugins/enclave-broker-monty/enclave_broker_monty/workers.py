@@ -9,7 +9,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
-from pydantic_monty import AsyncMonty, AsyncMontySession, ExternalModule, ResourceLimits
+from pydantic_monty import (
+    AsyncMonty,
+    AsyncMontySession,
+    ExternalModule,
+    OSPolicy,
+    ResourceLimits,
+)
 
 from enclave_broker_core.errors import RuntimeBusyError
 
@@ -17,15 +23,22 @@ from .config import MontyConfig
 
 Modules = Mapping[str, Callable[[], Awaitable[ExternalModule]]]
 
+# Sleeps are host calls, so that they end with the run and can be parked.
+OS_POLICY: OSPolicy = {"sleep": "call_host"}
+
 CLEAN_UP = 10.0
 """Seconds that giving a worker back may take; a healthy one needs a millisecond."""
 
 
 class Workers:
-    """At most ``config.workers`` processes, each for one run at a time."""
+    """At most ``config.workers`` processes, each for one run at a time.
 
-    def __init__(self, pool: AsyncMonty, config: MontyConfig) -> None:
+    One more, from the first parked run on, runs nothing and looks at dumps.
+    """
+
+    def __init__(self, pool: AsyncMonty, viewers: AsyncMonty, config: MontyConfig) -> None:
         self._pool = pool
+        self._viewers = viewers
         self._config = config
 
     @classmethod
@@ -36,8 +49,9 @@ class Workers:
             max_processes=config.workers,
             checkout_timeout=config.queue_wait,
         )
-        async with pool:
-            yield cls(pool, config)
+        viewers = AsyncMonty(min_processes=0, max_processes=1)
+        async with pool, viewers:
+            yield cls(pool, viewers, config)
         await _native_threads_leave_python()
 
     @asynccontextmanager
@@ -57,9 +71,17 @@ class Workers:
         try:
             yield session
         finally:
-            # Also after a cancellation: the pool must get to know that its worker is free.
-            with anyio.move_on_after(CLEAN_UP, shield=True):
-                await checkout.__aexit__(None, None, None)
+            await _give_back(checkout)
+
+    @asynccontextmanager
+    async def viewer(self) -> AsyncIterator[AsyncMontySession]:
+        """An empty sandbox that a dump can be restored in, also when all workers are taken."""
+        checkout = self._viewers.checkout(os_policy=OS_POLICY)
+        session = await checkout.__aenter__()
+        try:
+            yield session
+        finally:
+            await _give_back(checkout)
 
     async def _take(
         self, limits: ResourceLimits, modules: Modules, stubs: str | None, patient: bool
@@ -68,8 +90,7 @@ class Workers:
             checkout = self._pool.checkout(
                 limits=limits,
                 external_modules=modules,
-                # Sleeps are host calls, so that they end with the run and can be parked.
-                os_policy={"sleep": "call_host"},
+                os_policy=OS_POLICY,
                 type_check=stubs is not None,
                 type_check_stubs=stubs,
                 type_check_format="concise",
@@ -83,6 +104,12 @@ class Workers:
                         f"all {self._config.workers} workers of the sandbox are taken",
                         retry_after=wait,
                     ) from None
+
+
+async def _give_back(checkout: AsyncMontySession) -> None:
+    # Also after a cancellation: the pool must get to know that its worker is free.
+    with anyio.move_on_after(CLEAN_UP, shield=True):
+        await checkout.__aexit__(None, None, None)
 
 
 async def _native_threads_leave_python(patience: float = 2.0) -> None:

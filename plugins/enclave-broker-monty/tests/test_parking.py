@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import threading
+from typing import Any
 
 import anyio
 import pytest
+from enclave_broker_monty.config import MontyConfig
+from enclave_broker_monty.feeding import Feeding
+from enclave_broker_monty.helpers import Helpers
+from enclave_broker_monty.host_calls import HostCall, HostCalls
+from enclave_broker_monty.output import Output
+from enclave_broker_monty.runtime import open_monty
 
+from enclave_broker_core.contracts import OpenContext
 from enclave_broker_core.errors import RunError, RuntimeBusyError
+from enclave_broker_core.testing.hosts import RecordingHost
 
 pytestmark = pytest.mark.anyio
 
@@ -207,3 +218,106 @@ async def test_a_parked_run_waits_for_a_worker_as_long_as_it_must(monty, host) -
             await host.called(2)
             host.release.set()
         assert results == ["released"]
+
+
+@pytest.fixture
+def the_last_call_comes_late(monkeypatch):
+    """This side hears of a call of test:add or test:fail only after a try to park the run.
+
+    The sandbox has made the call by then, so that a dump holds it.
+    """
+    tried = threading.Event()
+    park, announce_tool = Feeding._park, HostCalls.announce_tool
+
+    async def park_and_tell(self: Feeding, moves: int) -> None:
+        await park(self, moves)
+        tried.set()
+
+    def announce_late(self: HostCalls, args: Any, kwargs: Any) -> HostCall:
+        if args[0] in ("test:add", "test:fail"):
+            tried.wait(10)
+        return announce_tool(self, args, kwargs)
+
+    monkeypatch.setattr(Feeding, "_park", park_and_tell)
+    monkeypatch.setattr(HostCalls, "announce_tool", announce_late)
+
+
+@pytest.mark.usefixtures("the_last_call_comes_late")
+async def test_a_run_is_not_parked_before_all_its_calls_are_known(monty, host) -> None:
+    code = """
+import asyncio
+await asyncio.gather(call_tool("test:never"), call_tool("test:fail", {"message": "no luck"}))
+"""
+    async with monty(**PARKING) as runtime, runtime.session(host) as session:
+        with pytest.raises(RunError, match="no luck"):
+            await session.run(code)
+    assert (host.running, host.cancelled) == (0, 1)
+
+
+@pytest.mark.usefixtures("the_last_call_comes_late")
+async def test_a_run_is_not_parked_before_its_code_has_all_results(monty, host) -> None:
+    code = """
+import asyncio
+await asyncio.gather(
+    call_tool("test:echo", {"value": "echoed"}),
+    call_tool("test:wait"),
+    call_tool("test:add", {"a": 1, "b": 2}),
+)
+"""
+    results = []
+    async with monty(**PARKING) as runtime, runtime.session(host) as session:
+
+        async def run() -> None:
+            results.append(await session.run(code))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(run)
+            await host.called(3)
+            async with runtime.session(host) as other:
+                await other.run("0")
+            host.release.set()
+    assert results == [["echoed", "released", 3]]
+    assert len(host.calls) == 3
+
+
+async def test_code_that_is_being_stopped_is_not_told_of_results(host) -> None:
+    def stop(error: Exception) -> None:
+        raise error
+
+    calls = HostCalls(host, Output(host, stop, Helpers(stop)), stop)
+    call = calls.announce_tool(("test:wait",), {})
+    async with anyio.create_task_group() as group:
+        told = anyio.Event()
+
+        async def perform() -> None:
+            assert await calls.perform(call) == "released"
+            told.set()
+
+        group.start_soon(perform)
+        await host.called()
+        calls.hold()
+        host.release.set()
+        await calls.change()
+        await anyio.wait_all_tasks_blocked()
+        assert call.outcome == {"return_value": "released"}
+        assert not told.is_set()
+        calls.let_go()
+        await told.wait()
+
+
+def test_a_run_is_parked_on_a_loop_that_anyio_has_not_started() -> None:
+    async def main() -> None:
+        host = RecordingHost()
+        async with (
+            asyncio.timeout(60),
+            open_monty(MontyConfig(workers=1, park_after=0.01), OpenContext("runtime")) as runtime,
+            runtime.session(host) as waiting,
+            runtime.session(host) as other,
+        ):
+            run = asyncio.create_task(waiting.run('await call_tool("test:wait")'))
+            await host.called()
+            assert await other.run("1 + 1") == 2
+            host.release.set()
+            assert await run == "released"
+
+    asyncio.run(main())
