@@ -23,9 +23,6 @@ from .config import MontyConfig
 
 Modules = Mapping[str, Callable[[], Awaitable[ExternalModule]]]
 
-# Sleeps are host calls, so that they end with the run and can be parked.
-OS_POLICY: OSPolicy = {"sleep": "call_host"}
-
 CLEAN_UP = 10.0
 """Seconds that giving a worker back may take; a healthy one needs a millisecond."""
 
@@ -76,7 +73,7 @@ class Workers:
     @asynccontextmanager
     async def viewer(self) -> AsyncIterator[AsyncMontySession]:
         """An empty sandbox that a dump can be restored in, also when all workers are taken."""
-        checkout = self._viewers.checkout(os_policy=OS_POLICY)
+        checkout = self._viewers.checkout(os_policy=_os_policy())
         session = await checkout.__aenter__()
         try:
             yield session
@@ -90,7 +87,7 @@ class Workers:
             checkout = self._pool.checkout(
                 limits=limits,
                 external_modules=modules,
-                os_policy=OS_POLICY,
+                os_policy=_os_policy(),
                 type_check=stubs is not None,
                 type_check_stubs=stubs,
                 type_check_format="concise",
@@ -137,3 +134,8 @@ def _is_waking_a_loop(frame: Any) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def _os_policy() -> OSPolicy:
+    """Sleeps are host calls, so that they end with the run and can be parked."""
+    return {"sleep": "call_host"}
