@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 # How long an example takes says something of the machine, and nothing of what is tested.
-settings.register_profile("any machine", deadline=None)
+settings.register_profile("any machine", deadline=None, max_examples=60)
 settings.load_profile("any machine")
 
 

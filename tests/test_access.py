@@ -295,7 +295,7 @@ def model(
     return default, "default"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     rules=st.lists(rules, max_size=6),
     default=st.sampled_from(["allow", "deny", "ask"]),

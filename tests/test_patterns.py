@@ -115,7 +115,7 @@ def compiled(tree: list[Part]) -> Pattern | None:
     return None
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(tree=parts, name=names)
 @example(tree=[("any", None), ("text", "ab"), ("any", None), ("text", "b")], name="abb")
 @example(tree=[("any", None), ("one", None), ("any", None)], name="\n")
@@ -126,7 +126,7 @@ def test_it_matches_what_the_model_matches(tree: list[Part], name: str) -> None:
         assert pattern.matches(name) == matches(tree, name)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(tree=parts, data=st.data())
 def test_it_matches_names_that_are_made_to_match(tree: list[Part], data: st.DataObject) -> None:
     def draw(parts: list[Part]) -> str:
@@ -153,7 +153,7 @@ def test_it_matches_names_that_are_made_to_match(tree: list[Part], data: st.Data
         assert not pattern.matches(name) or name.startswith(pattern.head)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(tree=parts)
 def test_literals_and_exactness_are_by_definition(tree: list[Part]) -> None:
     pattern = compiled(tree)
@@ -291,7 +291,7 @@ texts = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(chosen=st.lists(texts, max_size=12), name=st.text("abc:", max_size=4))
 def test_an_index_finds_what_a_linear_search_finds(chosen: list[str], name: str) -> None:
     patterns = [pattern_of(text) for text in chosen]

@@ -121,7 +121,7 @@ def texts_of(value: Any) -> list[str]:
     return [value if isinstance(value, str) else json.dumps(value)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(known=st.lists(secrets, min_size=1, max_size=3), value=values, data=st.data())
 @example(known=["11111111"], value={"a": 111111111}, data=None)
 @example(known=['","a":"b"'], value={"x": "y", "a": "b"}, data=None)

@@ -87,7 +87,7 @@ texts = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(patterns=st.lists(texts, unique=True, max_size=8), name=st.text("ab:", max_size=4))
 def test_the_choice_is_the_most_specific_by_definition(patterns: list[str], name: str) -> None:
     """Exact first, then most literal characters, then the one registered first."""
