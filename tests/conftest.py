@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+# Its asserts are to show their values like those of the tests that import it.
+pytest.register_assert_rewrite("serving")
+
 # How long an example takes says something of the machine, and nothing of what is tested.
 settings.register_profile("any machine", deadline=None, max_examples=60)
 settings.load_profile("any machine")

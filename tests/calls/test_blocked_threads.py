@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
+from serving import serving
 
 from enclave_broker_core import (
     Broker,
-    Session,
     ToolError,
     ToolTimeoutError,
 )
@@ -21,22 +18,6 @@ from enclave_broker_core import (
 pytestmark = pytest.mark.anyio
 
 SHORT = 0.05
-
-
-@asynccontextmanager
-async def serving(broker: Broker, **options: Any) -> AsyncIterator[Session]:
-    """A session whose broker must, after the block, serve both it and a new session."""
-
-    @broker.tool("next")
-    async def next_one(n: int) -> int:
-        return n
-
-    async with broker, broker.session(**options) as session:
-        yield session
-        assert not session.busy
-        assert await session.call("next", {"n": 1}) == 1
-        async with broker.session() as other:
-            assert await other.call("next", {"n": 2}) == 2
 
 
 async def test_one_that_blocks_its_thread() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from serving import outcome, seen, serving
 
 from enclave_broker_core import (
     ArgumentsError,
@@ -18,7 +18,6 @@ from enclave_broker_core import (
     BrokerError,
     Event,
     ResultTooLargeError,
-    Session,
     SessionLimits,
     ToolContext,
     ToolError,
@@ -27,38 +26,6 @@ from enclave_broker_core import (
 pytestmark = pytest.mark.anyio
 
 SHORT = 0.05
-
-
-@asynccontextmanager
-async def serving(broker: Broker, **options: Any) -> AsyncIterator[Session]:
-    """A session whose broker must, after the block, serve both it and a new session."""
-
-    @broker.tool("next")
-    async def next_one(n: int) -> int:
-        return n
-
-    async with broker, broker.session(**options) as session:
-        yield session
-        assert not session.busy
-        assert await session.call("next", {"n": 1}) == 1
-        async with broker.session() as other:
-            assert await other.call("next", {"n": 2}) == 2
-
-
-async def outcome(session: Session) -> tuple[str, str | None]:
-    last = (await session.history())[-1]
-    return last.outcome, last.error_code
-
-
-async def seen(session: Session) -> list[Event]:
-    """The events so far."""
-    last = (await session.history())[-1].call_id
-    found = []
-    async for event in session.events():
-        found.append(event)
-        if event.type == "tool_result_applied" and event.payload["callId"] == last:
-            break
-    return found
 
 
 BIG = "x" * (64 * 1024 * 1024)

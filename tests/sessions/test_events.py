@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+import wire_schema as wire
 from enclave_broker_memory.config import MemoryStoreConfig
 from enclave_broker_memory.store import MemoryStore
 
@@ -27,21 +25,6 @@ from enclave_broker_core import (
 )
 
 pytestmark = pytest.mark.anyio
-
-
-def _load(name: str) -> Any:
-    """A module of the tests' own folder, which is no package."""
-    path = Path(__file__).parent.with_name(f"{name}.py")
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-wire = _load("wire_schema")
 
 
 async def lines(session: Session, from_seq: int = 1) -> list[bytes]:

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Any
 
 import pytest
+import toy_runtimes as toys
 
 from enclave_broker_core.contracts import Runtime
 from enclave_broker_core.testing.runtimes import RuntimeSuite
-
-
-def _load(name: str) -> Any:
-    """A module beside this file: the tests' folders are no packages."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-toys = _load("toy_runtimes")
 
 
 class ToySuite(RuntimeSuite):

@@ -1,13 +1,11 @@
 """The store suite finds what is wrong with a store, and says so in the test for it."""
 
-import importlib.util
-import sys
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
+import bad_logs
 import pytest
 from anyio.lowlevel import checkpoint
 from enclave_broker_memory.store import MemoryStore
@@ -21,17 +19,6 @@ from enclave_broker_core.testing.stores import SessionStoreSuite
 pytest_plugins = ["pytester"]
 
 T = TypeVar("T")
-
-
-def _load(name: str) -> Any:
-    """A module beside this file: the tests' folders are no packages."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 class KeepsWhatItWasGiven(MemoryStore):
@@ -193,7 +180,7 @@ class MiscountsTheSwept(MemoryStore):
 
 
 FAULTS: dict[type[MemoryStore], str] = {
-    **_load("bad_logs").FAULTS,
+    **bad_logs.FAULTS,
     KeepsWhatItWasGiven: "what_was_given_may_change_afterwards",
     ShowsWhatItKeeps: "what_was_read_back_may_be_changed",
     ShowsItsHistory: "what_was_read_is_not_shared",
