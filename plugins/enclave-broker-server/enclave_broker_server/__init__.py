@@ -1,0 +1,1 @@
+"""The broker on a network: HTTP, NDJSON, server-sent events and WebSocket."""
