@@ -31,7 +31,7 @@ from .observations import SessionFinished
 from .pattern_index import PatternIndex
 from .patterns import Pattern
 from .redaction import Redactor
-from .runs import RunLane, busy
+from .session_code import SessionCode
 from .surroundings import Surroundings
 
 NO_ARGUMENTS = b"{}"
@@ -62,7 +62,7 @@ class Session:
         self.append = surroundings.store.append
         self._call_prefix = f"c_{uuid4().hex[:10]}_"
         self._calls: set[CallFrame] = set()
-        self._lane: RunLane | None = None
+        self._code = SessionCode(self, surroundings, record.runtime)
         self._mailbox = Mailbox(self.take)
         self._attempts = 0
         self._runs = 0
@@ -100,15 +100,15 @@ class Session:
     @property
     def busy(self) -> bool:
         """Whether a call or a run is under way; a busy session is not idle."""
-        return bool(self._calls) or (self._lane is not None and self._lane.busy)
+        return bool(self._calls) or self._code.busy
 
     def info(self) -> SessionRecord:
         """The session as it stands."""
         return self._record.model_copy(update={"state": self.state, "tool_calls": self._attempts})
 
     def stats(self) -> RunStats:
-        printed = 0 if self._lane is None else self._lane.host.stdout_bytes
-        return RunStats(time.monotonic() - self.started, self._attempts, printed)
+        seconds = time.monotonic() - self.started
+        return RunStats(seconds, self._attempts, self._code.stdout_bytes)
 
     # Calls
 
@@ -160,8 +160,7 @@ class Session:
 
     def under_way(self) -> list[anyio.Event]:
         """An event for each call and for the code state, set when it has gone."""
-        events = [frame.gone() for frame in self._calls]
-        return events if self._lane is None else [*events, self._lane.closed]
+        return [*(frame.gone() for frame in self._calls), *self._code.under_way()]
 
     def begin_call(self, frame: CallFrame) -> None:
         """The call is under way, and stops when the session ends."""
@@ -204,49 +203,19 @@ class Session:
         The outcome holds what the code did wrong, it is not raised. SessionError when the
         session has ended; RuntimeBusyError when a run is under way already.
         """
-        outcome, text = await self._run(code)
-        if self.ending is None:
-            path = ["run", outcome.run_id]
-            if isinstance(outcome.error, BrokerError):
-                await self.emit(wire.partial_error(path, outcome.error))
-            else:
-                await self.emit(wire.partial_result(path, text, has_next=False))
-        return outcome
+        return await self._code.run(code)
 
     async def execute(self, code: str) -> RunOutcome:
         """Run code as the session's last act: its result, or its error, ends the session."""
-        outcome, text = await self._run(code, last=True)
-        if isinstance(outcome.error, BrokerError):
-            await self.end(outcome.error)
-        else:
-            await self.complete(text)
-        return outcome
+        return await self._code.execute(code)
 
-    async def _run(self, code: str, *, last: bool = False) -> tuple[RunOutcome, bytes]:
-        if self.ending is not None:
-            raise self.over()
-        if self._lane is not None and self._lane.busy:
-            raise busy()
-        lane = await self._open_lane(alone=last)
-        try:
-            if self.ending is not None:
-                raise self.over()
-            self._runs += 1
-            return await lane.outcome(code, f"run_{self._runs}", last=last)
-        finally:
-            await lane.release()
-            self.last_active = time.monotonic()
+    def begin(self, code: str, *, last: bool = False) -> str:
+        """Run code in the background, as ``run``, or as ``execute`` when it is the ``last``.
 
-    async def _open_lane(self, *, alone: bool) -> RunLane:
-        lane = self._lane or RunLane(self, self._around.runtime(self._record.runtime))
-        if not lane.opened:
-            self._lane = lane
-            try:
-                await (lane.open() if alone else self._around.tasks.start(lane.serve))
-            except BaseException:
-                self._lane = None
-                raise
-        return lane
+        Returns the id of the run. What comes of it is in the events: for a run in between a
+        ``partial_result`` with the path ``["run", id]``. Raises what ``run`` raises.
+        """
+        return self._code.begin(code, last=last)
 
     # Messages and events
 
@@ -322,14 +291,13 @@ class Session:
         self._final = (final, state)
         for frame in tuple(self._calls):
             frame.stop()
-        if self._lane is not None and not self._lane.closed.is_set():
-            self._lane.close()
-            self._around.tasks.start_soon(self._lane.when_closed, self._conclude_when_quiet)
+        if self._code.is_open:
+            self._code.close()
+            self._around.tasks.start_soon(self._code.when_closed, self._conclude_when_quiet)
 
     async def _conclude_when_quiet(self) -> None:
         """Write the final event if nothing runs any more: the last to stop does it."""
-        lane_open = self._lane is not None and not self._lane.closed.is_set()
-        if self._calls or lane_open or self._concluding or self._final is None:
+        if self._calls or self._code.is_open or self._concluding or self._final is None:
             return
         self._concluding = True
         final, state = self._final
