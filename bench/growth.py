@@ -16,7 +16,7 @@ from brokered_call import Arguments, Case, broker, calls
 from interleaved import Measured, measure
 
 from enclave_broker_core import Broker, Session
-from enclave_broker_core.sessions import SessionSettings
+from enclave_broker_core.models import SessionSettings
 
 TITLE = "brokered call with more tools and with more open sessions"
 TOOLS = (10, 100, 1_000, 10_000)

@@ -2,9 +2,10 @@
 
 from .access import AccessController, Explanation, Rule
 from .audit import AuditLog
-from .broker import Broker, BrokerStats
+from .broker import Broker
 from .build import Setup, check, check_backends, load_plugins, open_broker, open_setup
 from .calls import CallRecord, RunOutcome, ToolCall
+from .client_tools import ClientTool
 from .commands import Command
 from .contracts import (
     ALL_LOOPS,
@@ -33,10 +34,12 @@ from .contracts import (
 )
 from .errors import (
     AccessDeniedError,
+    AlreadyAnsweredError,
     ApprovalRequiredError,
     ArgumentsError,
     BrokerError,
     CallError,
+    CallNotFoundError,
     ConfigError,
     DeadlineExceededError,
     MailboxFullError,
@@ -72,6 +75,7 @@ from .models import (
     RunStats,
     SessionLimits,
     SessionRecord,
+    SessionSettings,
     SessionState,
     ToolSpec,
     Verdict,
@@ -82,7 +86,8 @@ from .parts import use
 from .python_tools import tool
 from .routing import ToolRouter
 from .session import Session
-from .sessions import SessionManager, SessionSettings
+from .sessions import SessionManager
+from .stats import BrokerStats
 
 __all__ = [
     "ALL_LOOPS",
@@ -92,6 +97,7 @@ __all__ = [
     "AccessPolicy",
     "AccessRequest",
     "Admission",
+    "AlreadyAnsweredError",
     "ApprovalRequiredError",
     "ArgumentsError",
     "AuditLog",
@@ -103,7 +109,9 @@ __all__ = [
     "CallExplanation",
     "CallFinished",
     "CallNext",
+    "CallNotFoundError",
     "CallRecord",
+    "ClientTool",
     "Command",
     "Component",
     "ConfigError",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 import anyio
@@ -23,13 +21,14 @@ from .guard import Guarded
 from .limits import RateLimiter
 from .mailbox import ToolCallMessage
 from .model_calls import answered, model_call
-from .models import Principal, SessionLimits, SessionRecord, ToolSpec
+from .models import Principal, SessionLimits, SessionRecord, SessionSettings, ToolSpec
 from .parts import listed, named_runtimes
 from .redaction import Redactor
 from .registry import Catalog, Registry
 from .routing import Route, ToolRouter
 from .session import Session
-from .sessions import SessionManager, SessionSettings
+from .sessions import SessionManager
+from .stats import BrokerStats
 from .surroundings import Surroundings, surroundings
 from .threads import Threads
 from .viewpoint import viewpoint
@@ -37,19 +36,6 @@ from .viewpoint import viewpoint
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
 
 PROGRAM = "the program"
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerStats:
-    """What there is now, and counts since the broker opened."""
-
-    open_sessions: int
-    tools: int
-    calls: int
-    failed_calls: int
-    abandoned_threads: int
-    abandoned_handlers: int
-    dropped_observations: int
 
 
 class Broker:
@@ -60,9 +46,8 @@ class Broker:
     list of which all must allow; ``limiter`` a RateLimiter; ``runtime`` runs code, one or
     name → runtime, the first the default; ``limits`` are those of a session that asks for
     no others; ``sessions`` says how many there may be and who may see all of them. The
-    store is the memory plugin's unless given. A part may be given as the name of an
-    installed component, as ``use(name, ...)``, or as an async context manager: the broker
-    then opens and closes it.
+    store is the memory plugin's unless given. A part may be the name of an installed
+    component, ``use(name, ...)`` or an async context manager, which the broker opens.
     """
 
     def __init__(
@@ -116,12 +101,7 @@ class Broker:
             raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         # The error of the block is the caller's: no task group is to wrap it into a group.
         await self.aclose()
 
@@ -210,9 +190,8 @@ class Broker:
     def _add(self, name: str, handler: Callable[..., Any], options: ToolOptions) -> None:
         declared = declare(name, handler, self._threads, options)
         if isinstance(declared, Route):
-            self._registry.add_route(declared)
-        else:
-            self._registry.add(PROGRAM, declared)
+            return self._registry.add_route(declared)
+        return self._registry.add(PROGRAM, declared)
 
     def has_tool(self, name: str) -> bool:
         """Whether a call of this name would reach a tool."""
@@ -232,8 +211,14 @@ class Broker:
     ) -> list[dict[str, Any]]:
         """The tools that may be used, as "openai", "openai-responses", "anthropic" or "mcp"
         takes them. ArgumentsError for another format."""
-        view = viewpoint(session, principal, None, self._sessions.limits)
-        return exported(format, await self._opened.access.visible(view, self._registry.current))
+        return exported(format, await self.visible_tools(principal=principal, session=session))
+
+    async def visible_tools(
+        self, *, principal: Principal | None = None, session: Session | None = None
+    ) -> Mapping[str, ToolSpec]:
+        """External name → tool, for all that a principal, or a session, may use now."""
+        view = viewpoint(session, principal, None, self.limits)
+        return await self._opened.access.visible(view, self._catalog(session))
 
     async def explain(
         self,
@@ -245,10 +230,23 @@ class Broker:
         allowed_tools: Sequence[str] | None = None,
     ) -> CallExplanation:
         """What would become of a call, in a session or a new one. Nothing is run or counted."""
-        view = viewpoint(session, principal, allowed_tools, self._sessions.limits)
-        return await explain(self._opened, self._registry.current, view, name, args)
+        view = viewpoint(session, principal, allowed_tools, self.limits)
+        return await explain(self._opened, self._catalog(session), view, name, args)
+
+    @property
+    def catalog_version(self) -> int:
+        """A number that grows with every change of the tools."""
+        return self._registry.current.version
+
+    def _catalog(self, session: Session | None) -> Catalog:
+        return self._registry.current if session is None else session.catalog
 
     # Sessions
+
+    @property
+    def limits(self) -> SessionLimits:
+        """Those of a session that asks for no others."""
+        return self._sessions.limits
 
     async def create_session(self, **options: Any) -> Session:
         """A new session; the options are those of ``SessionManager.create``."""
@@ -317,6 +315,11 @@ class Broker:
     def conceal(self, value: str) -> None:
         """Blot a secret out of results, events, histories, logs and messages from now on."""
         self._redactor.add(value)
+
+    async def check(self) -> None:
+        """Raise an error that says why when the store or the limiter can't be reached."""
+        await self._sessions.surroundings.store.check()
+        await self._opened.limits.limiter.check()
 
     def stats(self) -> BrokerStats:
         """Counts for operators."""

@@ -10,10 +10,9 @@ from pydantic import BeforeValidator, Field, field_validator
 from .audit import AuditConfig
 from .errors import ConfigError
 from .limits import OnError
-from .models import Frozen, Rate, SessionLimits
+from .models import Frozen, Rate, SessionLimits, SessionSettings
 from .modules import is_file
 from .patterns import Pattern
-from .sessions import SessionSettings
 
 # What is read before the secrets are, and so can't hold any.
 BEFORE_SECRETS = frozenset({"plugins", "block_plugins", "optional_plugins", "secrets"})

@@ -201,6 +201,18 @@ class TooManySessionsError(SessionError):
     retryable = True
 
 
+class CallNotFoundError(SessionError):
+    """No call of this id waits for its client's answer."""
+
+    code = "CALL_NOT_FOUND"
+
+
+class AlreadyAnsweredError(SessionError):
+    """The client has answered this call before."""
+
+    code = "ALREADY_ANSWERED"
+
+
 class MailboxFullError(SessionError):
     """Too many outgoing messages wait and nobody reads them."""
 

@@ -158,6 +158,19 @@ class SessionLimits:
     cancel_on_first_error: bool = False
 
 
+class SessionSettings(Frozen):
+    """What holds for all sessions of a broker.
+
+    ``max_concurrent`` bounds those that have not ended, None is no bound; principals with
+    one of the ``admin_roles`` may see and touch the sessions of others; ``cleanup_interval``
+    is how often, in seconds, the store is asked to forget ended ones.
+    """
+
+    max_concurrent: Count | None = 1000
+    cleanup_interval: Seconds = 10.0
+    admin_roles: frozenset[str] = frozenset()
+
+
 class SessionState(enum.Enum):
     """starting → running ⇄ waiting_for_tool → completed | cancelled | failed."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -43,13 +43,27 @@ class Catalog:
     def specs(self) -> list[ToolSpec]:
         return [tool.spec for tool in self.tools.values()]
 
+    def with_tools(self, more: Mapping[str, Tool]) -> Catalog:
+        """This catalog and some tools more, which take no name that is taken here."""
+        added = {name: tool for name, tool in more.items() if name not in self.tools}
+        outer = external_names(added, taken=self.external)
+        return Catalog(
+            version=self.version,
+            tools=MappingProxyType({**self.tools, **added}),
+            routes=self.routes,
+            external=MappingProxyType({**self.external, **outer}),
+            external_of=MappingProxyType(
+                {**self.external_of, **{own: name for name, own in outer.items()}}
+            ),
+        )
 
-def external_names(names: Iterable[str]) -> dict[str, str]:
+
+def external_names(names: Iterable[str], *, taken: Container[str] = ()) -> dict[str, str]:
     """External name → own name, for model APIs that allow only ``[A-Za-z0-9_-]{1,64}``.
 
     A name that fits is its own external name, and nobody can take it. Of those that
     collide, or are too long, each gets a suffix made from its own name: which one it is
-    depends on the names, and not on their order.
+    depends on the names, and not on their order. What is ``taken`` is given to none.
     """
     wanted: dict[str, list[str]] = {}
     for name in sorted(names):
@@ -59,7 +73,7 @@ def external_names(names: Iterable[str]) -> dict[str, str]:
     for plain, owners in wanted.items():
         for name in owners:
             alone = len(owners) == 1 or name == plain
-            if alone and len(plain) <= LONGEST_EXTERNAL:
+            if alone and len(plain) <= LONGEST_EXTERNAL and plain not in taken:
                 external[plain] = name
             else:
                 left.append(name)
@@ -68,7 +82,7 @@ def external_names(names: Iterable[str]) -> dict[str, str]:
         # Longer only for a name that was made to look like another's.
         for length in range(8, LONGEST_EXTERNAL):
             chosen = f"{plain[: LONGEST_EXTERNAL - 1 - length]}_{digest[:length]}"
-            if chosen not in external:
+            if chosen not in external and chosen not in taken:
                 external[chosen] = name
                 break
     return external

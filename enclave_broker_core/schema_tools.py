@@ -34,7 +34,7 @@ class SchemaTool:
         self._threads = threads
         self._context = _context_parameter(handler)
         self._is_async = inspect.iscoroutinefunction(handler)
-        self._check = _checker(spec.name, self.spec.input_schema)
+        self._check = schema_check(spec.name, self.spec.input_schema)
 
     def validate(self, arguments_json: bytes) -> dict[str, Any]:
         try:
@@ -69,7 +69,8 @@ def _context_parameter(handler: Callable[..., Any]) -> str | None:
     return None
 
 
-def _checker(name: str, schema: dict[str, Any]) -> Callable[[Any], list[tuple[str, str]]]:
+def schema_check(name: str, schema: dict[str, Any]) -> Callable[[Any], list[tuple[str, str]]]:
+    """A function that says which fields of a value are wrong, and why, without the value."""
     try:
         import jsonschema_rs
     except ImportError:

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from . import events as wire
 from .calls import CallRecord, RunOutcome, tool_call
+from .client_tools import ClientTools
 from .errors import (
     BrokerError,
     MaxToolCallsError,
@@ -31,6 +32,7 @@ from .observations import SessionFinished
 from .pattern_index import PatternIndex
 from .patterns import Pattern
 from .redaction import Redactor
+from .registry import Catalog
 from .session_code import SessionCode
 from .surroundings import Surroundings
 
@@ -51,6 +53,7 @@ class Session:
         record: SessionRecord,
         surroundings: Surroundings,
         on_end: Callable[[Session], None] | None = None,
+        client_tools: ClientTools | None = None,
     ) -> None:
         self.id: str = record.id
         self.principal: Principal | None = record.principal
@@ -62,6 +65,7 @@ class Session:
         self.append = surroundings.store.append
         self._call_prefix = f"c_{uuid4().hex[:10]}_"
         self._calls: set[CallFrame] = set()
+        self._client = client_tools
         self._code = SessionCode(self, surroundings, record.runtime)
         self._mailbox = Mailbox(self.take)
         self._attempts = 0
@@ -110,6 +114,12 @@ class Session:
         seconds = time.monotonic() - self.started
         return RunStats(seconds, self._attempts, self._code.stdout_bytes)
 
+    @property
+    def catalog(self) -> Catalog:
+        """The broker's tools, and those that the session's client runs itself."""
+        base = self._around.catalog
+        return base if self._client is None else self._client.within(base)
+
     # Calls
 
     def call(
@@ -129,7 +139,7 @@ class Session:
             raise self.over()
         self._attempts = attempt = self._attempts + 1
         around, limits = self._around, self.limits
-        catalog = around.catalog
+        catalog = around.catalog if self._client is None else self.catalog
         if name not in catalog.tools:
             name = name[:LONGEST_NAME].encode("utf-8", "replace").decode()
             name = catalog.canonical(name)
@@ -173,6 +183,8 @@ class Session:
         if failure is not None and self.limits.cancel_on_first_error:
             self._stop(SessionCancelledError(f"cancelled by its first error: {failure.message}"))
         self._calls.discard(frame)
+        if self._client is not None:
+            self._client.finished(frame.call_id)
         if frame.on_end is not None:
             frame.on_end.set()
         return None if self.ending is None else self._conclude_when_quiet()
@@ -187,13 +199,30 @@ class Session:
 
     async def visible_tools(self) -> Mapping[str, ToolSpec]:
         """External name → tool, for all that this session may use now."""
-        return await self._around.visible(self, self._around.catalog)
+        return await self._around.visible(self, self.catalog)
 
     async def take(self, call: ToolCallMessage | Mapping[str, Any]) -> Any:
         """A call as a message has it: ``{id?, name, args?}``."""
         if not isinstance(call, ToolCallMessage):
             call = tool_call_message(call)
         return await self.call(call.name, call.args, call_id=call.id)
+
+    @property
+    def last_call_id(self) -> str:
+        """The id that the latest call has in the events."""
+        return f"{self._call_prefix}{self._attempts}"
+
+    def answer(self, call_id: str, *, result: JsonValue = None, error: str | None = None) -> None:
+        """The client's answer to a call of one of its own tools: a result, or what went wrong.
+
+        CallNotFoundError when no such call waits for one, AlreadyAnsweredError for a second.
+        """
+        if self.ending is not None:
+            raise self.over()
+        client = self._client or ClientTools(())
+        begun = any(one.call_id == call_id and one.tool in client.tools for one in self._calls)
+        client.answer(call_id, result=result, error=error, begun=begun)
+        self.last_active = time.monotonic()
 
     # Code
 

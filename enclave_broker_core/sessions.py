@@ -18,6 +18,7 @@ from pydantic import JsonValue, ValidationError
 from .access_stage import Access
 from .calls import ToolCall
 from .catalog_changes import tell_of_change
+from .client_tools import ClientTool, ClientTools
 from .contracts import SessionStore
 from .errors import (
     ArgumentsError,
@@ -30,7 +31,13 @@ from .errors import (
 )
 from .functions import arguments_error
 from .json_form import NotJsonError, TooLargeError, json_text
-from .models import Count, Frozen, Principal, Seconds, SessionLimits, SessionRecord, SessionState
+from .models import (
+    Principal,
+    SessionLimits,
+    SessionRecord,
+    SessionSettings,
+    SessionState,
+)
 from .observations import SessionStarted
 from .parts import as_part
 from .patterns import Pattern
@@ -45,19 +52,6 @@ CLOSING_TIME = 10.0
 MOST_METADATA_BYTES = 64 * 1024
 
 Surround = Callable[[SessionStore, TaskGroup], Surroundings]
-
-
-class SessionSettings(Frozen):
-    """What holds for all sessions of a broker.
-
-    ``max_concurrent`` bounds those that have not ended, None is no bound; principals with
-    one of the ``admin_roles`` may see and touch the sessions of others; ``cleanup_interval``
-    is how often, in seconds, the store is asked to forget ended ones.
-    """
-
-    max_concurrent: Count | None = 1000
-    cleanup_interval: Seconds = 10.0
-    admin_roles: frozenset[str] = frozenset()
 
 
 class SessionManager:
@@ -142,13 +136,15 @@ class SessionManager:
         limits: SessionLimits | None = None,
         session_id: str | None = None,
         runtime: str | None = None,
+        client_tools: Sequence[ClientTool] = (),
         **single_limits: Any,
     ) -> Session:
         """A new session, started.
 
-        ``user_id`` is short for a principal of that id. Any field of SessionLimits can be
-        given by its name: ``timeout=30, max_tool_calls=100``. Raises ArgumentsError,
-        SessionExistsError, TooManySessionsError.
+        ``user_id`` is short for a principal of that id; ``client_tools`` are those that the
+        client runs itself, and answers by ``Session.answer``. Any field of SessionLimits can
+        be given by its name: ``timeout=30, max_tool_calls=100``. Raises ArgumentsError,
+        SessionExistsError, TooManySessionsError, RunError for an unknown runtime.
         """
         if user_id is not None and principal is not None and principal.id != user_id:
             raise ArgumentsError("user_id and principal name two different callers")
@@ -180,8 +176,11 @@ class SessionManager:
             raise ArgumentsError(f"the session's metadata: {problem}") from None
         except ConfigError as problem:
             raise ArgumentsError(f"the session's allowed_tools: {problem.message}") from None
+        if runtime is not None:
+            around.runtime(runtime)  # an unknown one is told before there is a session
+        own = ClientTools(client_tools) if client_tools else None
         await around.store.create(record, max_open=self._max_open)
-        session = Session(record, around, on_end=self._forget)
+        session = Session(record, around, on_end=self._forget, client_tools=own)
         self._open[record.id] = session
         try:
             await session.start()
