@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Self
 
 from . import events
@@ -35,23 +36,33 @@ class Following:
         while not self._waiting:
             if self._at_end:
                 raise StopAsyncIteration
-            await self._read()
-        event = self._waiting.popleft()
-        if event.type == "final":
-            self._at_end = True
-            self._waiting.clear()
-        return event
+            self._waiting.extend(await self.batch(self._wait))
+        return self._waiting.popleft()
 
-    async def _read(self) -> None:
-        batch = await self._store.read(self._session_id, self._wanted, wait=self._wait)
+    @property
+    def at_end(self) -> bool:
+        """Whether ``batch`` has given the last of them."""
+        return self._at_end
+
+    async def batch(self, wait: float) -> Sequence[Event]:
+        """The next of them, up to a thousand at a time; none when ``wait`` seconds bring none."""
+        if self._at_end:
+            return ()
+        batch = await self._store.read(self._session_id, self._wanted, wait=wait)
         if not batch:
             record = await self._store.get(self._session_id)
-            self._at_end = record is None or record.state.ended
-            return
-        first = batch[0].seq
-        if first > self._wanted:
-            gone = f"events {self._wanted} to {first - 1} are no longer kept"
-            draft = events.error(gone, "EVENTS_DROPPED", recoverable=True)
-            self._waiting.append(Event(self._session_id, first - 1, *draft))
-        self._waiting.extend(batch)
-        self._wanted = batch[-1].seq + 1
+            if record is not None and not record.state.ended:
+                return ()
+            # It may have ended after the first look.
+            batch = await self._store.read(self._session_id, self._wanted)
+            self._at_end = not batch
+        if not batch:
+            return ()
+        wanted, first, last = self._wanted, batch[0].seq, batch[-1]
+        self._wanted = last.seq + 1
+        self._at_end = last.type == "final"
+        if first == wanted:
+            return batch
+        gone = f"events {wanted} to {first - 1} are no longer kept"
+        draft = events.error(gone, "EVENTS_DROPPED", recoverable=True)
+        return [Event(self._session_id, first - 1, *draft), *batch]

@@ -272,7 +272,7 @@ class Session:
         """What was sent, in order, until the session ends. For one reader."""
         return self._mailbox.messages()
 
-    def events(self, from_seq: int = 1) -> AsyncIterator[wire.Event]:
+    def events(self, from_seq: int = 1) -> Following:
         """The log from ``from_seq`` on, followed until its final event."""
         return Following(self._around.store, self.id, from_seq)
 
