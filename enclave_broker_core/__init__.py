@@ -26,7 +26,6 @@ from .contracts import (
     RuntimeHost,
     RuntimeSession,
     SecretSource,
-    SessionStore,
     SessionView,
     Tool,
     ToolContext,
@@ -86,6 +85,7 @@ from .parts import use
 from .python_tools import tool
 from .routing import ToolRouter
 from .session import Session
+from .session_store import SessionStore
 from .sessions import SessionManager
 from .stats import BrokerStats
 

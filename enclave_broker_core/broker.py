@@ -11,7 +11,6 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from .calls import RunOutcome
 from .composition import Composition, Parts
-from .contracts import SessionStore
 from .declaration import ToolOptions, declare
 from .errors import ConfigError
 from .explain import CallExplanation, explain
@@ -27,6 +26,7 @@ from .redaction import Redactor
 from .registry import Catalog, Registry
 from .routing import Route, ToolRouter
 from .session import Session
+from .session_store import SessionStore
 from .sessions import SessionManager
 from .stats import BrokerStats
 from .surroundings import Surroundings, surroundings

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Self
 
 from . import events
-from .contracts import SessionStore
 from .events import Event
+from .session_store import SessionStore
 
 
 class Following:

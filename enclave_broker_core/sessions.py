@@ -19,7 +19,6 @@ from .access_stage import Access
 from .calls import ToolCall
 from .catalog_changes import tell_of_change
 from .client_tools import ClientTool, ClientTools
-from .contracts import SessionStore
 from .errors import (
     ArgumentsError,
     BrokerError,
@@ -44,6 +43,7 @@ from .patterns import Pattern
 from .redaction import Redactor
 from .registry import Catalog
 from .session import Session
+from .session_store import SessionStore
 from .surroundings import Surroundings
 
 _log = logging.getLogger(__name__)

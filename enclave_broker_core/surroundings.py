@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from anyio.abc import TaskGroup
 
 from .composition import Composition
-from .contracts import CallNext, Runtime, SessionStore
+from .contracts import CallNext, Runtime
 from .errors import RunError
 from .frame import CallSession
 from .models import ToolSpec
 from .record import Observe
 from .redaction import Redactor
 from .registry import Catalog
+from .session_store import SessionStore
 
 Visible = Callable[[CallSession, Catalog], Awaitable[Mapping[str, ToolSpec]]]
 

@@ -9,9 +9,9 @@ import anyio
 from pydantic_core import to_json
 
 from enclave_broker_core.calls import CallRecord
-from enclave_broker_core.contracts import SessionStore
 from enclave_broker_core.events import Draft, Event
 from enclave_broker_core.models import SessionRecord, SessionState
+from enclave_broker_core.session_store import SessionStore
 
 T = TypeVar("T")
 

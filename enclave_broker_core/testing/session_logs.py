@@ -10,10 +10,10 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from enclave_broker_core.calls import CallRecord
-from enclave_broker_core.contracts import SessionStore
 from enclave_broker_core.errors import SessionEndedError, SessionNotFoundError
 from enclave_broker_core.events import Event
 from enclave_broker_core.models import SessionState
+from enclave_broker_core.session_store import SessionStore
 
 from .samples import (
     CREATED_AT,

@@ -9,9 +9,9 @@ import pytest
 from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
-from enclave_broker_core.contracts import SessionStore
 from enclave_broker_core.errors import SessionNotFoundError
 from enclave_broker_core.events import Event
+from enclave_broker_core.session_store import SessionStore
 
 from .samples import call, end, event, events, final, record, write
 from .store_suite import StoreSuite

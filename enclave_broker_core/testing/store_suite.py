@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import ClassVar
 
-from enclave_broker_core.contracts import SessionStore
+from enclave_broker_core.session_store import SessionStore
 
 from .suite import Suite
 
