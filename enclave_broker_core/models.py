@@ -190,7 +190,11 @@ _ENDED = frozenset({SessionState.COMPLETED, SessionState.CANCELLED, SessionState
 
 
 class SessionRecord(Frozen):
-    """A session as a store keeps it. Times are seconds since the epoch."""
+    """A session as a store keeps it. Times are seconds since the epoch.
+
+    ``last_seq`` is the seq of the log's last event, 0 without one: who wants to follow only
+    what comes reads from ``last_seq + 1``.
+    """
 
     id: str
     state: SessionState
@@ -203,6 +207,7 @@ class SessionRecord(Frozen):
     metadata: Mapping[str, JsonValue] = Field(default_factory=dict)
     runtime: str | None = None
     tool_calls: int = 0
+    last_seq: int = 0
 
     @field_validator("id")
     @classmethod

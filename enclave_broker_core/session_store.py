@@ -25,7 +25,7 @@ class SessionStore(Protocol):
         """
 
     async def get(self, session_id: str) -> SessionRecord | None:
-        """The session as it stands, with the number of its calls, or None."""
+        """The session as it stands, with its ``tool_calls`` and ``last_seq``, or None."""
 
     async def list(
         self,

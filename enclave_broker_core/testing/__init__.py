@@ -18,6 +18,7 @@ pytest.register_assert_rewrite(
             "runtimes",
             "samples",
             "secret_sources",
+            "session_bounds",
             "session_logs",
             "session_readers",
             "session_records",

@@ -29,6 +29,10 @@ def record(id: str = "s_1", **fields: Any) -> SessionRecord:
     return SessionRecord(id=id, **(given | fields))
 
 
+def ids(records: Sequence[SessionRecord]) -> list[str]:
+    return [record.id for record in records]
+
+
 def event(seq: int, session_id: str = "s_1", type: str = "stdout", **payload: Any) -> Event:
     """An event as it is read back; its payload says which it is unless another is given."""
     return Event(session_id, seq, type, to_json(payload or {"chunk": f"{session_id} {seq}"}))

@@ -184,7 +184,7 @@ class SessionLogSuite(StoreSuite):
             await write(store, event(1), call=call("c_2"))
             assert await written(store) == [event(1)]
             assert list(await store.history("s_1")) == [call("c_2")]
-            assert await store.get("s_1") == record(tool_calls=1)
+            assert await store.get("s_1") == record(tool_calls=1, last_seq=1)
 
     async def test_the_final_event_takes_the_next_place_and_ends_the_log(self) -> None:
         async with self.open_store() as store:
@@ -220,7 +220,7 @@ class SessionLogSuite(StoreSuite):
             for state in (SessionState.STARTING, SessionState.RUNNING):
                 with pytest.raises(ValueError, match=r"."):
                     await store.end("s_1", draft(final(2)), state, ENDED_AT)
-            assert await store.get("s_1") == record()
+            assert await store.get("s_1") == record(last_seq=1)
             await write(store, event(2))
             assert await written(store) == events(1, 2)
 
@@ -240,7 +240,7 @@ class SessionLogSuite(StoreSuite):
             assert results.count(False) == 2
             wanted, state, at = ends[results.index(True)]
             assert await written(store) == [wanted]
-            assert await store.get("s_1") == record(state=state, ended_at=at)
+            assert await store.get("s_1") == record(state=state, ended_at=at, last_seq=1)
 
     @pytest.mark.parametrize("ending", range(8))
     async def test_an_end_among_appends_is_behind_those_that_began_before_it(
@@ -300,7 +300,7 @@ class SessionLogSuite(StoreSuite):
                 count = len(found)
                 assert count >= len(taken)
                 assert list(await store.history(id)) == [call("c_1")] * count
-                assert await store.get(id) == record(id, tool_calls=count)
+                assert await store.get(id) == record(id, tool_calls=count, last_seq=count)
                 await write(store, event(count + 1, id))
                 if over:
                     break

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import MutableMapping, Sequence
+from collections.abc import MutableMapping
 from functools import partial
 from typing import Any, cast
 
@@ -12,7 +11,6 @@ import pytest
 from enclave_broker_core.errors import (
     SessionExistsError,
     SessionNotFoundError,
-    TooManySessionsError,
 )
 from enclave_broker_core.models import Principal, SessionLimits, SessionRecord, SessionState
 
@@ -25,14 +23,11 @@ from .samples import (
     event,
     events,
     final,
+    ids,
     record,
     write,
 )
 from .store_suite import StoreSuite
-
-
-def ids(records: Sequence[SessionRecord]) -> list[str]:
-    return [record.id for record in records]
 
 
 def changeable(mapping: object) -> MutableMapping[str, Any]:
@@ -118,51 +113,6 @@ class SessionRecordSuite(StoreSuite):
                 assert await store.get(given.id) == as_it_was
                 assert (await store.list())[-1] == as_it_was
 
-    async def test_max_open_counts_the_sessions_that_have_not_ended(self) -> None:
-        async with self.open_store() as store:
-            await store.create(record("s_1"), max_open=2)
-            await store.create(record("s_2"), max_open=2)
-            with pytest.raises(TooManySessionsError):
-                await store.create(record("s_3"), max_open=2)
-            assert await store.get("s_3") is None
-            await end(store, final(1))
-            await store.create(record("s_3"), max_open=2)
-            with pytest.raises(TooManySessionsError):
-                await store.create(record("s_4"), max_open=2)
-            await store.delete("s_2")
-            await store.create(record("s_4"), max_open=2)
-            await store.create(record("s_5"), max_open=None)
-            assert ids(await store.list()) == ["s_3", "s_4", "s_5"]
-
-    async def test_max_open_holds_when_many_create_at_once(self) -> None:
-        async with self.open_store() as store:
-            results = await at_once(
-                [partial(store.create, record(f"s_{n}"), max_open=4) for n in range(12)]
-            )
-            refused = [result for result in results if result is not None]
-            assert [type(result) for result in refused] == [TooManySessionsError] * 8
-            assert len(await store.list()) == 4
-
-    async def test_a_refusal_says_when_the_next_session_expires(self) -> None:
-        async with self.open_store() as store:
-            now = time.time()
-            for id, lasts in (("s_ended", 60), ("s_long", 1800), ("s_next", 900)):
-                await store.create(record(id, created_at=now, expires_at=now + lasts))
-            await end(store, final(1, "s_ended"))
-            with pytest.raises(TooManySessionsError) as refused:
-                await store.create(record("s_more"), max_open=2)
-            # Room for a slow machine: the sessions beside it are further away than that.
-            assert refused.value.retry_after is not None
-            assert 450 < refused.value.retry_after <= 900
-
-    async def test_a_refusal_never_says_to_come_back_in_the_past(self) -> None:
-        async with self.open_store() as store:
-            await store.create(record("s_1", expires_at=CREATED_AT + 1))
-            with pytest.raises(TooManySessionsError) as refused:
-                await store.create(record("s_2"), max_open=1)
-            assert refused.value.retry_after is not None
-            assert refused.value.retry_after > 0
-
     async def test_list_is_in_the_order_of_creation(self) -> None:
         async with self.open_store() as store:
             order = ["s_m", "s_a", "s_z", "s_b", "s_y"]
@@ -218,7 +168,7 @@ class SessionRecordSuite(StoreSuite):
             await store.create(detailed())
             await end(store, final(1), SessionState.FAILED)
             ended = detailed().model_copy(
-                update={"state": SessionState.FAILED, "ended_at": ENDED_AT}
+                update={"state": SessionState.FAILED, "ended_at": ENDED_AT, "last_seq": 1}
             )
             assert await store.get("s_1") == ended
             assert list(await store.list(include_ended=True)) == [ended]
@@ -229,8 +179,23 @@ class SessionRecordSuite(StoreSuite):
             for seq in (1, 2, 3):
                 await write(store, event(seq), call=call(f"c_{seq}"))
             await write(store, event(4))
-            assert await store.get("s_1") == record(tool_calls=3)
-            assert list(await store.list()) == [record(tool_calls=3)]
+            assert await store.get("s_1") == record(tool_calls=3, last_seq=4)
+            assert list(await store.list()) == [record(tool_calls=3, last_seq=4)]
+
+    async def test_a_session_shows_the_seq_of_its_last_event(self) -> None:
+        async with self.open_store() as store:
+            await store.create(record())
+            await store.create(record("s_2"))
+            for seq in (1, 2, 3):
+                await write(store, event(seq), call=call() if seq == 2 else None)
+                [one, other] = await store.list()
+                assert (one.last_seq, other.last_seq) == (seq, 0)
+                assert await store.get("s_1") == one
+            await end(store, final(4))
+            got = await store.get("s_1")
+            assert got is not None
+            assert got.last_seq == 4
+            assert [item.last_seq for item in await store.list(include_ended=True)] == [4, 0]
 
     async def test_delete_forgets_all_that_belongs_to_the_session(self) -> None:
         async with self.open_store() as store:

@@ -6,6 +6,7 @@ import inspect
 
 import pytest
 
+from .session_bounds import SessionBoundSuite
 from .session_logs import SessionLogSuite
 from .session_readers import SessionReaderSuite
 from .session_records import SessionRecordSuite
@@ -25,7 +26,7 @@ METHODS = (
 
 
 @pytest.mark.anyio
-class SessionStoreSuite(SessionRecordSuite, SessionLogSuite, SessionReaderSuite):
+class SessionStoreSuite(SessionRecordSuite, SessionBoundSuite, SessionLogSuite, SessionReaderSuite):
     """Every sentence of the SessionStore contract as a test.
 
     Subclass it as ``class TestMyStore(SessionStoreSuite)`` and override ``open_store``;

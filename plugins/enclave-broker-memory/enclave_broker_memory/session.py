@@ -63,7 +63,12 @@ class StoredSession:
         """The session as it stands, in an object of the caller's own."""
         return _apart(
             self._record,
-            {"state": self.state, "ended_at": self.ended_at, "tool_calls": self.tool_calls},
+            {
+                "state": self.state,
+                "ended_at": self.ended_at,
+                "tool_calls": self.tool_calls,
+                "last_seq": self.last_seq,
+            },
         )
 
     def end(self, state: SessionState, at: float) -> None:

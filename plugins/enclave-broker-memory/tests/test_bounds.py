@@ -53,6 +53,9 @@ async def test_over_max_events_the_oldest_leave_and_seq_goes_on() -> None:
     assert await kept.read("s_1") == events(18, 20)
     await end(kept, final(21))
     assert await kept.read("s_1") == [*events(19, 20), final(21)]
+    got = await kept.get("s_1")
+    assert got is not None
+    assert got.last_seq == 21
 
 
 async def test_over_max_event_bytes_the_oldest_leave() -> None:

@@ -1,0 +1,111 @@
+"""Stores that keep and list sessions with one fault each, which the suite must find."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from enclave_broker_memory.store import MemoryStore
+
+from enclave_broker_core.errors import SessionNotFoundError
+from enclave_broker_core.models import SessionRecord
+
+
+class KeepsWhatItWasGiven(MemoryStore):
+    async def create(self, record: SessionRecord, *, max_open: int | None = None) -> None:
+        await super().create(record, max_open=max_open)
+        self._sessions[record.id]._record = record
+
+
+class ShowsWhatItKeeps(MemoryStore):
+    async def get(self, session_id: str) -> SessionRecord | None:
+        session = self._sessions.get(session_id)
+        if session is None:
+            return None
+        kept = session._record
+        return kept.model_copy(
+            update={
+                "state": session.state,
+                "ended_at": session.ended_at,
+                "tool_calls": session.tool_calls,
+                "last_seq": session.last_seq,
+            }
+        )
+
+
+class ShowsTheNextSeq(MemoryStore):
+    async def get(self, session_id: str) -> SessionRecord | None:
+        got = await super().get(session_id)
+        return None if got is None else got.model_copy(update={"last_seq": got.last_seq + 1})
+
+
+class CountsNoFinal(MemoryStore):
+    async def get(self, session_id: str) -> SessionRecord | None:
+        got = await super().get(session_id)
+        if got is None or got.ended_at is None:
+            return got
+        return got.model_copy(update={"last_seq": got.last_seq - 1})
+
+
+class ListsWithoutSeqs(MemoryStore):
+    async def list(self, **asked: Any) -> Sequence[SessionRecord]:
+        found = await super().list(**asked)
+        return [record.model_copy(update={"last_seq": 0}) for record in found]
+
+
+class OverwritesAnId(MemoryStore):
+    async def create(self, record: SessionRecord, *, max_open: int | None = None) -> None:
+        await self.delete(record.id)
+        await super().create(record, max_open=max_open)
+
+
+class ListsById(MemoryStore):
+    async def list(self, **asked: Any) -> Sequence[SessionRecord]:
+        return sorted(await super().list(**asked), key=lambda record: record.id)
+
+
+class ForgetsWhereADeletedOneWas(MemoryStore):
+    def _number(self, after: str | None) -> int:
+        if after is not None and after not in self._sessions:
+            raise SessionNotFoundError("gone")
+        return super()._number(after)
+
+
+class ListsTheEndedToo(MemoryStore):
+    async def list(self, **asked: Any) -> Sequence[SessionRecord]:
+        return await super().list(**{**asked, "include_ended": True})
+
+
+class LeavesTheHistoryBehind(MemoryStore):
+    async def delete(self, session_id: str) -> bool:
+        session = self._sessions.get(session_id)
+        deleted = await super().delete(session_id)
+        if session is not None and session.calls:
+            self._sessions[session_id] = session
+        return deleted
+
+
+class SweepsTooEarly(MemoryStore):
+    async def sweep(self, now: float) -> int:
+        return await super().sweep(now + 2)
+
+
+class MiscountsTheSwept(MemoryStore):
+    async def sweep(self, now: float) -> int:
+        return min(1, await super().sweep(now))
+
+
+FAULTS: dict[type[MemoryStore], str] = {
+    KeepsWhatItWasGiven: "what_was_given_may_change_afterwards",
+    ShowsWhatItKeeps: "what_was_read_back_may_be_changed",
+    ShowsTheNextSeq: "a_session_shows_the_seq_of_its_last_event",
+    CountsNoFinal: "a_session_shows_the_seq_of_its_last_event",
+    ListsWithoutSeqs: "a_session_shows_the_seq_of_its_last_event",
+    OverwritesAnId: "an_id_that_is_taken_is_refused",
+    ListsById: "list_is_in_the_order_of_creation",
+    ForgetsWhereADeletedOneWas: "paging_goes_on_behind_a_session_that_was_deleted_meanwhile",
+    ListsTheEndedToo: "list_shows_whose_and_which_sessions_are_asked_for",
+    LeavesTheHistoryBehind: "delete_forgets_all_that_belongs_to_the_session",
+    SweepsTooEarly: "sweep_forgets_what_ended_longer_than_the_grace_time_ago",
+    MiscountsTheSwept: "sweep_forgets_what_ended_longer_than_the_grace_time_ago",
+}
