@@ -219,6 +219,28 @@ class MailboxFullError(SessionError):
     code = "MAILBOX_FULL"
 
 
+class KeyReusedError(SessionError):
+    """The idempotency key was used for another request before."""
+
+    code = "KEY_REUSED"
+
+
+class StillUnderWayError(SessionError):
+    """The first request with this idempotency key has no answer yet; ask again later."""
+
+    code = "STILL_UNDER_WAY"
+    retryable = True
+
+
+def ended_by(ending: BrokerError | None) -> BrokerError:
+    """The error of what is asked of a session that ended, or is ending, because of another."""
+    if ending is None:
+        return SessionEndedError("the session has ended")
+    if isinstance(ending, SessionError):
+        return type(ending)(ending.message)
+    return SessionEndedError(f"the session has ended: {ending.message}")
+
+
 # Code that agents write
 
 

@@ -32,8 +32,7 @@ from .failures import message_of
 from .functions import arguments_text
 from .json_form import NotJsonError
 from .models import Decision, Verdict
-from .registry import Catalog
-from .session import LONGEST_NAME
+from .registry import LONGEST_NAME, Catalog
 from .viewpoint import Viewpoint
 
 _log = logging.getLogger(__name__)

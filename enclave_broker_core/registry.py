@@ -15,6 +15,7 @@ from .patterns import Pattern, is_exact
 from .routing import Route, RouteTable
 
 LONGEST_EXTERNAL = 64
+LONGEST_NAME = 256
 _NOT_EXTERNAL = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -32,8 +33,11 @@ class Catalog:
     external_of: Mapping[str, str] = field(default_factory=dict)
 
     def canonical(self, name: str) -> str:
-        """The tool's own name for either of its names; any other name as it is."""
-        return name if name in self.tools else self.external.get(name, name)
+        """The tool's own name for either of its names; any other name as it is, within bounds."""
+        if name in self.tools:
+            return name
+        name = name[:LONGEST_NAME].encode("utf-8", "replace").decode()
+        return self.external.get(name, name)
 
     def find(self, name: str) -> Tool | None:
         """The tool that a call of this name goes to: an exact name, then a pattern."""

@@ -19,12 +19,14 @@ from .errors import (
     MaxToolCallsError,
     SessionCancelledError,
     SessionEndedError,
-    SessionError,
+    SessionNotFoundError,
     ToolError,
+    ended_by,
 )
 from .following import Following
 from .frame import CallFrame
 from .functions import arguments_text
+from .idempotency import Claims
 from .lanes import Lane
 from .mailbox import Mailbox, Message, MessageHandler, ToolCallMessage, tool_call_message
 from .models import Principal, RunStats, SessionLimits, SessionRecord, SessionState, ToolSpec
@@ -37,7 +39,6 @@ from .session_code import SessionCode
 from .surroundings import Surroundings
 
 NO_ARGUMENTS = b"{}"
-LONGEST_NAME = 256
 MOST_NESTED = 16
 
 
@@ -69,17 +70,14 @@ class Session:
         self._code = SessionCode(self, surroundings, record.runtime)
         self._mailbox = Mailbox(self.take)
         self._attempts = 0
-        self._runs = 0
         self._concluding = False
         self._final: tuple[wire.Draft, SessionState] | None = None
-        self.started = time.monotonic()
-        self.last_active = self.started
+        self.started = self.last_active = time.monotonic()
         self.ending: BrokerError | None = None
         self.ended = anyio.Event()
         self.lanes: dict[str, Lane] = {}
-        self.allowed: PatternIndex | None = None
-        if record.allowed_tools is not None:
-            self.allowed = PatternIndex([Pattern(text) for text in record.allowed_tools])
+        patterns = record.allowed_tools
+        self.allowed = None if patterns is None else PatternIndex(list(map(Pattern, patterns)))
         if record.state.ended:
             self.ending = SessionEndedError(f"the session has ended ({record.state.value})")
             self._mailbox.close()
@@ -111,8 +109,7 @@ class Session:
         return self._record.model_copy(update={"state": self.state, "tool_calls": self._attempts})
 
     def stats(self) -> RunStats:
-        seconds = time.monotonic() - self.started
-        return RunStats(seconds, self._attempts, self._code.stdout_bytes)
+        return RunStats(time.monotonic() - self.started, self._attempts, self._code.stdout_bytes)
 
     @property
     def catalog(self) -> Catalog:
@@ -141,7 +138,6 @@ class Session:
         around, limits = self._around, self.limits
         catalog = around.catalog if self._client is None else self.catalog
         if name not in catalog.tools:
-            name = name[:LONGEST_NAME].encode("utf-8", "replace").decode()
             name = catalog.canonical(name)
         refusal: BrokerError | None = None
         arguments_json = NO_ARGUMENTS
@@ -163,10 +159,7 @@ class Session:
 
     def over(self) -> BrokerError:
         """The error of what is asked of a session that has ended or is ending."""
-        ending = self.ending or SessionEndedError("the session has ended")
-        if isinstance(ending, SessionError):
-            return type(ending)(ending.message)
-        return SessionEndedError(f"the session has ended: {ending.message}")
+        return ended_by(self.ending)
 
     def under_way(self) -> list[anyio.Event]:
         """An event for each call and for the code state, set when it has gone."""
@@ -241,8 +234,7 @@ class Session:
     def begin(self, code: str, *, last: bool = False) -> str:
         """Run code in the background, as ``run``, or as ``execute`` when it is the ``last``.
 
-        Returns the id of the run. What comes of it is in the events: for a run in between a
-        ``partial_result`` with the path ``["run", id]``. Raises what ``run`` raises.
+        Returns its id; a run in between ends with a ``partial_result`` of ``["run", id]``.
         """
         return self._code.begin(code, last=last)
 
@@ -275,6 +267,17 @@ class Session:
     def events(self, from_seq: int = 1) -> Following:
         """The log from ``from_seq`` on, followed until its final event."""
         return Following(self._around.store, self.id, from_seq)
+
+    async def last_seq(self) -> int:
+        """The seq of the latest event. SessionNotFoundError when it has been forgotten."""
+        record = await self._around.store.get(self.id)
+        if record is None:
+            raise SessionNotFoundError(f"there is no session {self.id!r}")
+        return record.last_seq
+
+    def claims(self) -> Claims:
+        """What has been asked for under an idempotency key in this session."""
+        return Claims(self._around.store, self.id)
 
     async def history(self) -> Sequence[CallRecord]:
         """The finished calls, oldest first."""
