@@ -1,0 +1,76 @@
+"""The ASGI application: a broker's sessions, calls and catalog over HTTP and WebSocket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from importlib_metadata import version
+from starlette.routing import BaseRoute, Router
+from starlette.types import ASGIApp
+
+from enclave_broker_core.broker import Broker
+from enclave_broker_core.contracts import Authenticator
+
+from .catalog import CatalogRoutes
+from .door import Door
+from .draining import Draining
+from .following import StreamRoutes
+from .health import HealthRoutes
+from .identity import Identity
+from .openapi import OpenApiRoutes
+from .origins import Origins
+from .service import Service
+from .sessions import SessionRoutes
+from .settings import ServerSettings
+from .streams import Streams
+from .tickets import Tickets
+from .tool_calls import ToolCallRoutes
+
+# Longer than a ticket lives, in seconds.
+TICKET_WINDOW = 120.0
+
+
+def create_app(
+    broker: Broker,
+    *,
+    authenticators: Sequence[Authenticator] = (),
+    settings: ServerSettings | None = None,
+    routes: Sequence[BaseRoute] = (),
+    draining: Draining | None = None,
+) -> ASGIApp:
+    """The application of an open broker; mountable in any other ASGI application.
+
+    Without ``authenticators`` everybody who can reach it is one anonymous principal.
+    ``routes`` are taken in besides its own, behind the same door. ``draining`` is for who
+    wants to stop it without haste.
+    """
+    settings = settings or ServerSettings()
+    key = None if settings.ticket_key is None else settings.ticket_key.encode()
+
+    async def first_use(session_id: str, nonce: str) -> bool:
+        session = await broker.get_session(session_id)
+        return await session.claims().first(f"ticket:{nonce}", seconds=TICKET_WINDOW)
+
+    tickets = Tickets(key, first_use)
+    service = Service(
+        broker,
+        settings,
+        Streams(settings.streams.max_per_session),
+        tickets,
+        draining or Draining(settings.drain_timeout),
+    )
+    parts: tuple[Any, ...] = (
+        SessionRoutes(service),
+        StreamRoutes(service),
+        ToolCallRoutes(service),
+        CatalogRoutes(service),
+        HealthRoutes(service),
+        OpenApiRoutes(version("enclave-broker-server"), secured=bool(authenticators)),
+    )
+    router = Router(
+        [*(route for part in parts for route in part.routes()), *routes], redirect_slashes=False
+    )
+    return Door(
+        router, settings.limits, Origins(settings), Identity(authenticators, tickets.redeem)
+    )

@@ -1,0 +1,138 @@
+"""Streams over HTTP: of a session from any event on, and of one run in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from enclave_broker_core.events import Event
+from enclave_broker_core.session import Session
+
+from .answers import Answer, HttpError
+from .body import header, json_body
+from .requests import Execution
+from .resources import resource
+from .service import Service, filter_of, wants_sse
+from .streams import EventSource, Filter, StreamAnswer
+
+LONGEST_SEQ = 18
+
+
+class StreamRoutes:
+    """``/sessions/{id}/stream`` and ``/sessions/{id}/execute``."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def routes(self) -> list[Route]:
+        one = "/sessions/{session_id}"
+        return [
+            resource(f"{one}/stream", head=False, GET=self.stream),
+            resource(f"{one}/execute", POST=self.execute),
+        ]
+
+    async def stream(self, request: Request) -> ASGIApp:
+        chosen = filter_of(_json_parameter(request, "filter"))
+        session = await self._service.session(request)
+        sse = wants_sse(request)
+        from_seq = _from_seq(request)
+        last = await session.last_seq()
+        if from_seq > last and session.is_ending and session.ended.is_set():
+            if sse:
+                # All of it has been seen: this is what keeps a browser from coming back.
+                return Answer(None, 204)
+            from_seq = last
+        return stream_of(
+            self._service,
+            request,
+            session,
+            from_seq=max(1, from_seq),
+            filter=chosen,
+            heartbeat=self._service.heartbeat(),
+            sse=sse,
+        )
+
+    async def execute(self, request: Request) -> ASGIApp:
+        given = await json_body(request.scope, request.receive, self._service.settings.limits)
+        wanted = Execution.of(given)
+        chosen = filter_of(wanted.filter)
+        session = await self._service.session(request)
+        if len(wanted.code.encode("utf-8", "replace")) > session.limits.max_code_bytes:
+            raise HttpError(413, f"the code is longer than {session.limits.max_code_bytes} bytes")
+        last = await session.last_seq()
+        run_id = session.begin(wanted.code)
+        return stream_of(
+            self._service,
+            request,
+            session,
+            from_seq=last + 1,
+            filter=chosen,
+            heartbeat=self._service.heartbeat(),
+            until=ends(run_id),
+            sse=wants_sse(request),
+        )
+
+
+def stream_of(
+    service: Service,
+    request: Request,
+    session: Session,
+    *,
+    heartbeat: float,
+    from_seq: int = 1,
+    filter: Filter | None = None,
+    until: Callable[[Event], bool] | None = None,
+    sse: bool = False,
+) -> ASGIApp:
+    """The answer that streams a session's events, in one of the places that there are."""
+    source = EventSource(
+        session,
+        from_seq=from_seq,
+        filter=filter,
+        heartbeat=heartbeat,
+        until=until,
+        base=request.scope.get("root_path", ""),
+    )
+    answer = StreamAnswer(source, service.settings.streams, sse=sse)
+
+    async def placed(scope: Scope, receive: Receive, send: Send) -> None:
+        with service.streams.place(session.id):
+            await answer(scope, receive, send)
+
+    return placed
+
+
+def ends(run_id: str) -> Callable[[Event], bool]:
+    """Whether an event is the last one of a run."""
+
+    def last(event: Event) -> bool:
+        return event.type == "partial_result" and event.payload["path"] == ["run", run_id]
+
+    return last
+
+
+def _from_seq(request: Request) -> int:
+    """Where to begin: an absent or unreadable number is the beginning."""
+    seen = (header(request.scope, b"last-event-id") or b"").decode("latin-1")
+    if seen.isdecimal() and len(seen) <= LONGEST_SEQ:
+        return int(seen) + 1
+    for name in ("from", "fromSeq"):
+        text = request.query_params.get(name, "")
+        if text.isdecimal() and len(text) <= LONGEST_SEQ:
+            return int(text)
+    return 0
+
+
+def _json_parameter(request: Request, name: str) -> Any:
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as problem:
+        raise HttpError(400, f"{name} is not JSON: {problem}", code="INVALID_FILTER") from None

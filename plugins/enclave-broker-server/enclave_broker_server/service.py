@@ -1,0 +1,68 @@
+"""What the handlers of all requests share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+
+from enclave_broker_core.broker import Broker
+from enclave_broker_core.models import SESSION_ID
+from enclave_broker_core.session import Session
+
+from .answers import HttpError
+from .body import header
+from .draining import Draining
+from .filters import EventFilter, parse_filter
+from .identity import Caller
+from .settings import ServerSettings
+from .streams import NDJSON, SSE, Streams
+from .tickets import Tickets
+
+
+@dataclass(frozen=True)
+class Service:
+    """A broker, and how it is served."""
+
+    broker: Broker
+    settings: ServerSettings
+    streams: Streams
+    tickets: Tickets
+    draining: Draining
+
+    async def session(self, request: Request) -> Session:
+        """The session that the path names, when the caller may touch it."""
+        session_id: str = request.path_params["session_id"]
+        if not SESSION_ID.fullmatch(session_id):
+            raise HttpError(404, f"there is no session {session_id[:80]!r}")
+        request.scope["enclave.session"] = session_id
+        return await caller_of(request).session(self.broker, session_id)
+
+    def heartbeat(self) -> float:
+        return self.settings.streams.heartbeat
+
+
+def caller_of(request: Request) -> Caller:
+    caller: Caller = request.scope["enclave.caller"]
+    return caller
+
+
+def accepted(request: Request) -> frozenset[bytes]:
+    """The media types that the request names in ``Accept``; ``*/*`` when it has none."""
+    sent = header(request.scope, b"accept") or b"*/*"
+    return frozenset(part.partition(b";")[0].strip().lower() for part in sent.split(b","))
+
+
+def wants_sse(request: Request) -> bool:
+    kinds = accepted(request)
+    return SSE in kinds and NDJSON not in kinds
+
+
+def wants_stream(request: Request) -> bool:
+    """Whether events, or a refusal as an event, are an answer that the request accepts."""
+    return bool(accepted(request) & {NDJSON, SSE, b"*/*", b"application/*"})
+
+
+def filter_of(given: Any) -> EventFilter | None:
+    return None if given is None else parse_filter(given)

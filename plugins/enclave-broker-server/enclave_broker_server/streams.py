@@ -1,0 +1,248 @@
+"""A session's events on their way to one client: NDJSON or server-sent events."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+import anyio
+from pydantic_core import from_json, to_json
+from starlette.types import Receive, Scope, Send
+
+from enclave_broker_core import events as wire
+from enclave_broker_core.errors import SessionCancelledError, SessionNotFoundError
+from enclave_broker_core.events import Event
+from enclave_broker_core.models import RunStats
+from enclave_broker_core.session import Session
+
+from .answers import Header, HttpError
+from .settings import StreamSettings
+
+_log = logging.getLogger(__name__)
+
+NDJSON = b"application/x-ndjson"
+SSE = b"text/event-stream"
+# Events that are there together go out together, up to this many bytes at a time.
+CHUNK = 64 * 1024
+# A write that takes this many seconds is a slow reader's.
+SLOW = 1.0
+
+Form = Callable[[Event], bytes]
+
+
+class Filter(Protocol):
+    """Chooses the events that a client wants to see."""
+
+    def allows(self, event: Event) -> bool: ...
+
+
+class Streams:
+    """Counts the streams of each session, of which there may be so many."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open: dict[str, int] = {}
+
+    @contextmanager
+    def place(self, session_id: str) -> Iterator[None]:
+        """A place for one; HttpError 429 when all are taken."""
+        count = self._open.get(session_id, 0)
+        if count >= self._most:
+            raise HttpError(429, f"{count} streams of this session are open, the most there may be")
+        self._open[session_id] = count + 1
+        try:
+            yield
+        finally:
+            left = self._open[session_id] - 1
+            if left:
+                self._open[session_id] = left
+            else:
+                del self._open[session_id]
+
+
+class EventSource:
+    """The events of a session for one client, with heartbeats, up to the final one.
+
+    ``until`` is the event after which no more are wanted. ``base`` is where the server is
+    mounted. There is always a final event: when the session is forgotten meanwhile, one
+    says so.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        from_seq: int = 1,
+        filter: Filter | None = None,
+        heartbeat: float = 15.0,
+        until: Callable[[Event], bool] | None = None,
+        base: str = "",
+    ) -> None:
+        self.session = session
+        self.seq = from_seq - 1
+        self._following = session.events(from_seq)
+        self._filter = filter
+        self._heartbeat = heartbeat
+        self._next_beat = time.monotonic() + heartbeat
+        self._until = until
+        self._base = base
+        self.done = False
+
+    async def next(self) -> Sequence[Event]:
+        """What is to be sent next; empty only when ``done``, or when all was filtered out."""
+        wait = max(0.0, self._next_beat - time.monotonic())
+        try:
+            batch = await self._following.batch(wait)
+        except SessionNotFoundError:
+            self.done = True
+            return [self._gone()]
+        found: list[Event] = []
+        for event in batch:
+            if self._filter is None or self._filter.allows(event):
+                found.append(self._mounted(event) if event.type == "session_init" else event)
+            if self._until is not None and self._until(event):
+                self.done = True
+                break
+        if found:
+            self.seq = found[-1].seq
+        if self._following.at_end and not self.done:
+            self.done = True
+            if not batch:
+                found.append(self._gone())
+        now = time.monotonic()
+        if now >= self._next_beat:
+            self._next_beat = now + self._heartbeat
+            if not self.done:
+                seq = max(1, self.seq)
+                found.append(wire.heartbeat(self.session.id, seq, time.time()))
+        return found
+
+    async def behind(self) -> int:
+        """How many events there are that have not been sent."""
+        return await self.session.last_seq() - self.seq
+
+    def _mounted(self, event: Event) -> Event:
+        if not self._base:
+            return event
+        payload = from_json(event.payload_json)
+        for key in ("cancelUrl", "replayUrl"):
+            if key in payload:
+                payload[key] = self._base + payload[key]
+        return event._replace(payload_json=to_json(payload))
+
+    def _gone(self) -> Event:
+        gone = SessionCancelledError("the session was deleted")
+        return Event(self.session.id, self.seq + 1, *wire.final_error(gone, RunStats(0.0, 0, 0)))
+
+
+class StreamAnswer:
+    """Sends the events of a source; a dropped connection ends this, and nothing else."""
+
+    def __init__(
+        self,
+        source: EventSource,
+        settings: StreamSettings,
+        *,
+        sse: bool = False,
+        headers: Sequence[Header] = (),
+    ) -> None:
+        self._source = source
+        self._settings = settings
+        self._form: Form = _sse if sse else _ndjson
+        self._headers = [
+            (b"content-type", SSE if sse else NDJSON),
+            (b"cache-control", b"no-cache"),
+            (b"x-accel-buffering", b"no"),
+            (b"x-session-id", source.session.id.encode()),
+            *headers,
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["enclave.session"] = self._source.session.id
+        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_until_gone, receive, tasks.cancel_scope)
+            await self._send(send)
+            tasks.cancel_scope.cancel()
+
+    async def _send(self, send: Send) -> None:
+        source = self._source
+        while not source.done:
+            events = await source.next()
+            for chunk in _chunks(events, self._form):
+                if not await self._write(send, chunk):
+                    _log.warning(
+                        "a reader of session %s is too slow and was dropped", source.session.id
+                    )
+                    return
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _write(self, send: Send, chunk: bytes) -> bool:
+        """Whether the reader keeps up."""
+        started = time.monotonic()
+        with anyio.move_on_after(self._settings.stall_timeout) as timer:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        if timer.cancelled_caught:
+            return False
+        if time.monotonic() - started < SLOW:
+            return True
+        return await self._source.behind() <= self._settings.max_backlog
+
+
+def refused(session_id: str, error: HttpError, code: str) -> FinalAnswer:
+    """A refusal as a stock client sees it: a stream of one final event."""
+    return FinalAnswer(session_id, error, code)
+
+
+class FinalAnswer:
+    """A stream of one final event that says why there is no session."""
+
+    def __init__(self, session_id: str, error: HttpError, code: str) -> None:
+        failed = {"message": error.message, "code": code}
+        payload: dict[str, object] = {"ok": False, "error": failed}
+        if error.details:
+            payload["errors"] = [{**failed, "details": error.details}]
+        self._line = Event(session_id, 1, "final", to_json(payload)).to_json() + b"\n"
+        self._headers = [
+            (b"content-type", NDJSON),
+            (b"content-length", b"%d" % len(self._line)),
+            (b"cache-control", b"no-cache"),
+            (b"x-session-id", session_id.encode()),
+            (b"x-refused", b"%d" % error.status),
+            *(header for header in error.answer().headers if header[0] == b"retry-after"),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        await send({"type": "http.response.body", "body": self._line})
+
+
+async def _until_gone(receive: Receive, scope: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
+
+
+def _chunks(events: Sequence[Event], form: Form) -> Iterator[bytes]:
+    waiting: list[bytes] = []
+    size = 0
+    for event in events:
+        text = form(event)
+        waiting.append(text)
+        size += len(text)
+        if size >= CHUNK:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield b"".join(waiting)
+
+
+def _ndjson(event: Event) -> bytes:
+    return event.to_json() + b"\n"
+
+
+def _sse(event: Event) -> bytes:
+    return b"id: %d\ndata: %b\n\n" % (event.seq, event.to_json())
