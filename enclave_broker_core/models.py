@@ -161,12 +161,15 @@ class SessionLimits:
 class SessionSettings(Frozen):
     """What holds for all sessions of a broker.
 
-    ``max_concurrent`` bounds those that have not ended, None is no bound; principals with
-    one of the ``admin_roles`` may see and touch the sessions of others; ``cleanup_interval``
-    is how often, in seconds, the store is asked to forget ended ones.
+    ``max_concurrent`` bounds those that have not ended, ``max_per_principal`` those of one
+    principal, id and tenant together, and not the program's own, that have none; None is no
+    bound. Principals with one of the ``admin_roles`` may see and touch the sessions of
+    others. ``cleanup_interval`` is how often, in seconds, the store is asked to forget
+    ended ones.
     """
 
     max_concurrent: Count | None = 1000
+    max_per_principal: Count | None = None
     cleanup_interval: Seconds = 10.0
     admin_roles: frozenset[str] = frozenset()
 

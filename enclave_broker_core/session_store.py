@@ -17,11 +17,19 @@ class SessionStore(Protocol):
     shields it from cancellation. What is read back is never shared with what was given.
     """
 
-    async def create(self, record: SessionRecord, *, max_open: int | None = None) -> None:
+    async def create(
+        self,
+        record: SessionRecord,
+        *,
+        max_open: int | None = None,
+        max_of_principal: int | None = None,
+    ) -> None:
         """Keep a new session.
 
-        Raises SessionExistsError for an id that is taken, TooManySessionsError, with the
-        time until the next one expires, when ``max_open`` sessions have not ended.
+        Raises SessionExistsError for an id that is taken. Raises TooManySessionsError, with
+        the time until the next one of them expires, when ``max_open`` sessions have not
+        ended, or ``max_of_principal`` of the same principal, id and tenant together; then
+        the message names the principal. A session without one is only among ``max_open``.
         """
 
     async def get(self, session_id: str) -> SessionRecord | None:

@@ -83,11 +83,9 @@ class SessionManager:
                 limits = limits or SessionLimits(timeout=session_timeout)
             except ValidationError as problem:
                 raise ConfigError(str(problem)) from None
-        self._max_open = settings.max_concurrent
+        self._settings = settings
         self.limits = limits or SessionLimits()
-        self._interval = settings.cleanup_interval
         self._store = "memory" if store is None else store
-        self._admin_roles = settings.admin_roles
         self._surround = surround or _alone
         self._around: Surroundings | None = None
         self._open: dict[str, Session] = {}
@@ -179,7 +177,11 @@ class SessionManager:
         if runtime is not None:
             around.runtime(runtime)  # an unknown one is told before there is a session
         own = ClientTools(client_tools) if client_tools else None
-        await around.store.create(record, max_open=self._max_open)
+        await around.store.create(
+            record,
+            max_open=self._settings.max_concurrent,
+            max_of_principal=self._settings.max_per_principal,
+        )
         session = Session(record, around, on_end=self._forget, client_tools=own)
         self._open[record.id] = session
         try:
@@ -218,7 +220,7 @@ class SessionManager:
     ) -> Sequence[SessionRecord]:
         """The sessions, oldest first, ``limit`` at a time; those that ``principal`` may see."""
         tenant = None
-        if principal is not None and not self._admin_roles & principal.roles:
+        if principal is not None and not self._settings.admin_roles & principal.roles:
             user_id, tenant = principal.id, principal.tenant
         records = await self.surroundings.store.list(
             principal_id=user_id,
@@ -263,7 +265,7 @@ class SessionManager:
                 _log.warning("session %s was not told of the change: %s", session.id, problem)
 
     def _may_see(self, asking: Principal | None, owner: Principal | None) -> bool:
-        if asking is None or self._admin_roles & asking.roles:
+        if asking is None or self._settings.admin_roles & asking.roles:
             return True
         return owner is not None and (owner.id, owner.tenant) == (asking.id, asking.tenant)
 
@@ -310,7 +312,7 @@ class SessionManager:
     async def _sweep(self) -> None:
         """Have the store forget what ended long ago."""
         while True:
-            await anyio.sleep(self._interval)
+            await anyio.sleep(self._settings.cleanup_interval)
             try:
                 await self.surroundings.store.sweep(time.time())
             except Exception:

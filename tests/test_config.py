@@ -39,7 +39,7 @@ WHOLE: dict[str, Any] = {
         "on_error": "allow",
     },
     "limits": {"timeout": 30.0, "max_tool_calls": 10},
-    "sessions": {"max_concurrent": 5, "admin_roles": ["admin"]},
+    "sessions": {"max_concurrent": 5, "max_per_principal": 2, "admin_roles": ["admin"]},
     "tools": [{"use": "python", "name": "mine", "module": "mine.py"}],
     "middleware": [{"use": "logging", "level": "debug"}],
     "runtime": {"use": "monty"},

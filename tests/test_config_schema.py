@@ -105,7 +105,7 @@ WHOLE: dict[str, Any] = {
         "on_error": "allow",
     },
     "limits": {"timeout": 30.0, "max_tool_calls": 10, "cancel_on_first_error": True},
-    "sessions": {"max_concurrent": 5, "admin_roles": ["admin", "admin"]},
+    "sessions": {"max_concurrent": 5, "max_per_principal": 2, "admin_roles": ["admin"] * 2},
     "tools": [
         {"use": "python", "name": "mine", "module": "mine.py"},
         {

@@ -11,11 +11,13 @@ from enclave_broker_memory.store import MemoryStore
 
 from enclave_broker_core import (
     ConfigError,
+    Principal,
     RunError,
     SessionCancelledError,
     SessionExpiredError,
     SessionManager,
     SessionNotFoundError,
+    SessionSettings,
     SessionState,
     TooManySessionsError,
     UnknownToolError,
@@ -89,6 +91,26 @@ async def test_too_many() -> None:
         assert 0 < (caught.value.retry_after or 0) <= 0.5
         await first.ended.wait()
         assert (await manager.create()).state is SessionState.RUNNING
+
+
+async def test_too_many_of_one_principal() -> None:
+    ada, bob = Principal(id="ada", tenant="acme"), Principal(id="bob")
+    settings = SessionSettings(max_concurrent=6, max_per_principal=2)
+    async with SessionManager(settings=settings) as manager:
+        first = await manager.create(principal=ada, timeout=30)
+        await manager.create(principal=ada, timeout=60)
+        with pytest.raises(TooManySessionsError, match="ada") as caught:
+            await manager.create(principal=ada)
+        assert 0 < (caught.value.retry_after or 0) <= 30
+        await manager.create(principal=bob)
+        await manager.create(user_id="ada")
+        # The program itself has no principal, and only all sessions together bound it.
+        await manager.create()
+        await manager.create()
+        with pytest.raises(TooManySessionsError):
+            await manager.create()
+        await first.complete()
+        await manager.create(principal=ada)
 
 
 async def test_each_expires_in_its_own_time() -> None:

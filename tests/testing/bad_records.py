@@ -12,8 +12,8 @@ from enclave_broker_core.models import SessionRecord
 
 
 class KeepsWhatItWasGiven(MemoryStore):
-    async def create(self, record: SessionRecord, *, max_open: int | None = None) -> None:
-        await super().create(record, max_open=max_open)
+    async def create(self, record: SessionRecord, **bounds: int | None) -> None:
+        await super().create(record, **bounds)
         self._sessions[record.id]._record = record
 
 
@@ -54,9 +54,9 @@ class ListsWithoutSeqs(MemoryStore):
 
 
 class OverwritesAnId(MemoryStore):
-    async def create(self, record: SessionRecord, *, max_open: int | None = None) -> None:
+    async def create(self, record: SessionRecord, **bounds: int | None) -> None:
         await self.delete(record.id)
-        await super().create(record, max_open=max_open)
+        await super().create(record, **bounds)
 
 
 class ListsById(MemoryStore):

@@ -61,8 +61,8 @@ class WaitsAndIsRight(MemoryStore):
         finally:
             self._turns.release()
 
-    async def create(self, record: SessionRecord, *, max_open: int | None = None) -> None:
-        await self._take_turn(self._kept.create(record, max_open=max_open))
+    async def create(self, record: SessionRecord, **bounds: int | None) -> None:
+        await self._take_turn(self._kept.create(record, **bounds))
 
     async def append(self, session_id: str, event: Draft, call: CallRecord | None = None) -> int:
         return await self._take_turn(self._kept.append(session_id, event, call), 4 if call else 1)

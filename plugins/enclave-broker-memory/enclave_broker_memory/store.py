@@ -20,6 +20,7 @@ from enclave_broker_core.events import Draft, Event
 from enclave_broker_core.models import SessionRecord, SessionState
 
 from .config import MemoryStoreConfig
+from .open_sessions import OpenSessions
 from .order import CreationOrder
 from .session import StoredSession
 from .timeline import Timeline
@@ -50,22 +51,30 @@ class MemoryStore:
         self._sessions: dict[str, StoredSession] = {}
         self._created = 0
         self._order = CreationOrder(remembered=config.max_ended)
-        self._open = Timeline()
+        self._open = OpenSessions()
         self._ended = Timeline()
 
-    async def create(self, record: SessionRecord, *, max_open: int | None = None) -> None:
+    async def create(
+        self,
+        record: SessionRecord,
+        *,
+        max_open: int | None = None,
+        max_of_principal: int | None = None,
+    ) -> None:
         if record.id in self._sessions:
             raise SessionExistsError(f"the session id {record.id!r} is taken")
-        if max_open is not None and len(self._open) >= max_open:
-            raise TooManySessionsError(
-                f"there are {len(self._open)} open sessions and at most {max_open} may be",
-                retry_after=self._next_expiry(),
-            )
+        principal = record.principal
+        if principal is not None and max_of_principal is not None:
+            own = self._open.of(principal.id, principal.tenant)
+            if len(own) >= max_of_principal:
+                raise self._too_many(f"{principal.id!r} has", own, max_of_principal)
+        if max_open is not None and len(self._open.all) >= max_open:
+            raise self._too_many("there are", self._open.all, max_open)
         self._created += 1
         session = StoredSession(record, self._created)
         self._sessions[record.id] = session
         self._order.add(session)
-        self._open.add(session.expires_at, session.id)
+        self._open.add(session)
 
     async def get(self, session_id: str) -> SessionRecord | None:
         session = self._sessions.get(session_id)
@@ -125,7 +134,7 @@ class MemoryStore:
         # This wakes the readers too, who run when all of it is done.
         await self.append(session_id, final)
         session.end(state, at)
-        self._open.remove(session.expires_at, session_id)
+        self._open.remove(session)
         self._ended.add(at, session_id)
         if len(self._ended) > self._max_ended:
             await self.delete(self._ended.first()[1])
@@ -156,7 +165,7 @@ class MemoryStore:
             return False
         self._order.remove(session)
         if session.ended_at is None:
-            self._open.remove(session.expires_at, session_id)
+            self._open.remove(session)
         else:
             self._ended.remove(session.ended_at, session_id)
         session.wake()
@@ -187,11 +196,17 @@ class MemoryStore:
             raise _not_found(after)
         return number
 
-    def _next_expiry(self) -> float:
-        """Seconds until the next open session expires."""
-        if not self._open:
+    def _too_many(self, whose: str, open: Timeline, most: int) -> TooManySessionsError:
+        """The refusal of one more; it says when the next of those that are open expires."""
+        return TooManySessionsError(
+            f"{whose} {len(open)} open sessions and at most {most} may be",
+            retry_after=self._next_expiry(open),
+        )
+
+    def _next_expiry(self, open: Timeline) -> float:
+        if not open:
             return _SHORTEST_RETRY
-        return max(_SHORTEST_RETRY, self._open.first()[0] - self._clock())
+        return max(_SHORTEST_RETRY, open.first()[0] - self._clock())
 
 
 @asynccontextmanager

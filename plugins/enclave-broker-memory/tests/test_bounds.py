@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from enclave_broker_core.contracts import OpenContext
 from enclave_broker_core.errors import SessionNotFoundError, TooManySessionsError
 from enclave_broker_core.events import Event
-from enclave_broker_core.models import SessionState
+from enclave_broker_core.models import Principal, SessionState
 from enclave_broker_core.testing.samples import (
     CREATED_AT,
     ENDED_AT,
@@ -190,9 +190,10 @@ async def test_retry_after_is_by_the_clock_that_it_was_given() -> None:
     assert refused.value.retry_after == 200
 
 
-async def test_without_any_open_session_a_refusal_still_says_when() -> None:
+@pytest.mark.parametrize("bound", ["max_open", "max_of_principal"])
+async def test_without_any_open_session_a_refusal_still_says_when(bound: str) -> None:
     with pytest.raises(TooManySessionsError) as refused:
-        await store().create(record(), max_open=0)
+        await store().create(record(principal=Principal(id="ada")), **{bound: 0})
     assert refused.value.retry_after is not None
     assert refused.value.retry_after > 0
 
@@ -215,7 +216,8 @@ async def test_nothing_is_left_of_sessions_that_have_gone() -> None:
     kept = store(max_ended=50, grace=10)
     for number in range(500):
         id = f"s_{number}"
-        await kept.create(record(id))
+        owner = Principal(id=f"u_{number % 7}") if number % 2 else None
+        await kept.create(record(id, principal=owner))
         if number % 3 == 0:
             await kept.delete(id)
         else:
@@ -223,7 +225,8 @@ async def test_nothing_is_left_of_sessions_that_have_gone() -> None:
     assert len(kept._sessions) == 50
     assert await kept.sweep(ENDED_AT + 1000) == 50
     assert kept._sessions == {}
-    assert len(kept._open) == len(kept._ended) == 0
+    assert len(kept._open.all) == len(kept._ended) == 0
+    assert kept._open._of == {}
     assert list(kept._order.after(0)) == []
 
 
