@@ -1,0 +1,132 @@
+"""A server in the test's own process, and what comes over a connection as it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import anyio
+import httptools
+import pytest
+from anyio.abc import SocketStream
+from enclave_broker_server.listening import listen, serving_at, url_of
+from enclave_broker_server.settings import ServerSettings
+from starlette.types import ASGIApp
+
+from enclave_broker_core import Broker
+
+Serving = Callable[..., AbstractAsyncContextManager[str]]
+PATIENCE = 20.0
+
+
+@dataclass
+class Answered:
+    """One answer; header names are in lower case."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+class Wire:
+    """A connection on which a test writes bytes and reads answers."""
+
+    def __init__(self, stream: SocketStream) -> None:
+        self._stream = stream
+        self._parser = httptools.HttpResponseParser(self)
+        self._coming = Answered()
+        self._answers: list[Answered] = []
+
+    @classmethod
+    @asynccontextmanager
+    async def to(cls, url: str) -> AsyncIterator[Self]:
+        at = urlsplit(url)
+        async with await anyio.connect_tcp(str(at.hostname), at.port or 80) as stream:
+            yield cls(stream)
+
+    async def send(self, *pieces: bytes | str) -> None:
+        """Write pieces one after the other; what the other side does not want is left out."""
+        try:
+            for piece in pieces:
+                await self._stream.send(piece.encode() if isinstance(piece, str) else piece)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            pass
+
+    async def end(self) -> None:
+        """Say that nothing more is sent."""
+        await self._stream.send_eof()
+
+    async def answer(self) -> Answered:
+        """The next whole answer."""
+        with anyio.fail_after(PATIENCE):
+            while not self._answers:
+                self._parser.feed_data(await self._stream.receive())
+        return self._answers.pop(0)
+
+    async def rest(self) -> bytes:
+        """All that comes until the other side closes."""
+        pieces = []
+        with anyio.fail_after(PATIENCE):
+            try:
+                while True:
+                    pieces.append(await self._stream.receive())
+            except (anyio.EndOfStream, anyio.BrokenResourceError):
+                return b"".join(pieces)
+
+    # What the parser calls
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._coming.headers[name.decode().lower()] = value.decode("latin-1")
+
+    def on_body(self, body: bytes) -> None:
+        self._coming.body += body
+
+    def on_message_complete(self) -> None:
+        self._coming.status = self._parser.get_status_code()
+        self._answers.append(self._coming)
+        self._coming = Answered()
+
+
+@pytest.fixture
+def connect() -> Callable[[str], AbstractAsyncContextManager[Wire]]:
+    """``async with connect(url) as wire``: bytes out, answers in."""
+    return Wire.to
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """uvicorn runs on asyncio only, and ``enclave-broker serve`` on uvloop."""
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture
+def serving_app() -> Serving:
+    """Serves any ASGI application on a free port: ``async with serving_app(app) as url``."""
+
+    @asynccontextmanager
+    async def serve(app: ASGIApp, settings: ServerSettings | None = None) -> AsyncIterator[str]:
+        sockets = listen("127.0.0.1", 0)
+        async with serving_at(sockets, app, settings or ServerSettings()):
+            yield url_of(*sockets[0].getsockname())
+
+    return serve
+
+
+@pytest.fixture
+def serving(serving_app: Serving) -> Serving:
+    """Serves an open broker, with the options of ``create_app``: ``async with serving(broker)``.
+
+    It yields the base URL.
+    """
+    from enclave_broker_server.app import create_app
+
+    @asynccontextmanager
+    async def serve(broker: Broker, **options: Any) -> AsyncIterator[str]:
+        app = create_app(broker, **options)
+        async with serving_app(app, options.get("settings")) as url:
+            yield url
+
+    return serve
