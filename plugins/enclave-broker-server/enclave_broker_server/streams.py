@@ -150,7 +150,9 @@ class StreamAnswer:
         headers: Sequence[Header] = (),
     ) -> None:
         self._source = source
-        self._settings = settings
+        self._stall_timeout = settings.stall_timeout
+        self._most_behind = settings.max_backlog
+        self._writing_since: float | None = None
         self._form: Form = _sse if sse else _ndjson
         self._headers = [
             (b"content-type", SSE if sse else NDJSON),
@@ -164,37 +166,35 @@ class StreamAnswer:
         scope["enclave.session"] = self._source.session.id
         await send({"type": "http.response.start", "status": 200, "headers": self._headers})
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_until_gone, receive, tasks.cancel_scope)
+            tasks.start_soon(self._watch, receive, tasks.cancel_scope)
             await self._send(send)
             tasks.cancel_scope.cancel()
 
     async def _send(self, send: Send) -> None:
         source = self._source
         while not source.done:
-            events = await source.next()
-            for chunk in _chunks(events, self._form):
-                if not await self._write(send, chunk):
-                    _log.warning(
-                        "a reader of session %s is too slow and was dropped", source.session.id
-                    )
+            for chunk in _chunks(await source.next(), self._form):
+                started = self._writing_since = time.monotonic()
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                self._writing_since = None
+                if time.monotonic() - started > SLOW and await source.behind() > self._most_behind:
+                    _log.warning("a reader of session %s is too slow: dropped", source.session.id)
                     return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _write(self, send: Send, chunk: bytes) -> bool:
-        """Whether the reader keeps up."""
-        started = time.monotonic()
-        with anyio.move_on_after(self._settings.stall_timeout) as timer:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        if timer.cancelled_caught:
-            return False
-        if time.monotonic() - started < SLOW:
-            return True
-        return await self._source.behind() <= self._settings.max_backlog
-
-
-def refused(session_id: str, error: HttpError, code: str) -> FinalAnswer:
-    """A refusal as a stock client sees it: a stream of one final event."""
-    return FinalAnswer(session_id, error, code)
+    async def _watch(self, receive: Receive, streaming: anyio.CancelScope) -> None:
+        """Stop when the client has gone, or takes nothing any more."""
+        stall = self._stall_timeout
+        while True:
+            with anyio.move_on_after(stall / 4):
+                if (await receive())["type"] == "http.disconnect":
+                    break
+                continue
+            since = self._writing_since
+            if since is not None and time.monotonic() - since > stall:
+                _log.warning("a reader of session %s stalled: dropped", self._source.session.id)
+                break
+        streaming.cancel()
 
 
 class FinalAnswer:
@@ -218,12 +218,6 @@ class FinalAnswer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self._headers})
         await send({"type": "http.response.body", "body": self._line})
-
-
-async def _until_gone(receive: Receive, scope: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
 
 
 def _chunks(events: Sequence[Event], form: Form) -> Iterator[bytes]:
