@@ -122,6 +122,8 @@ PAYLOADS: dict[str, dict[str, Check]] = {
         "message_": text,
     },
     "partial_result": {"path": texts, "data_": anything, "error_": ERROR, "hasNext": boolean},
+    # Of one stream, and not in the log.
+    "heartbeat": {"ts": count},
     "error": {"message": text, "code_": text, "recoverable_": boolean},
     "deadline_exceeded": {
         "elapsedMs": count,
@@ -195,6 +197,8 @@ def log_problems(lines: Sequence[bytes | str]) -> list[str]:
         found.append("session_init is not the first, once")
     if types[-1:] != ["final"] or types.count("final") != 1:
         found.append("final is not the last, once")
+    if "heartbeat" in types:
+        found.append("there is a heartbeat in it")
     if len({event["sessionId"] for event in events}) != 1:
         found.append("it is of several sessions")
     called = [event["payload"]["callId"] for event in events if event["type"] == "tool_call"]
