@@ -33,12 +33,7 @@ class Pattern:
     __slots__ = ("exact", "head", "literals", "matches", "tail", "text")
 
     def __init__(self, text: str) -> None:
-        if not text:
-            raise ConfigError("a pattern can't be empty; use '*' for every tool")
-        if len(text) > MAX_PATTERN_LENGTH:
-            raise ConfigError(
-                f"a pattern may have {MAX_PATTERN_LENGTH} characters, this one has {len(text)}"
-            )
+        _require_length(text)
         self.text = text
         self.exact = is_exact(text)
         if self.exact:
@@ -63,6 +58,26 @@ class Pattern:
         return hash(self.text)
 
 
+def automaton_regex(text: str) -> str:
+    """The pattern for an engine that reads bytes and never goes back, such as RE2.
+
+    It is for whole texts. ConfigError for a malformed pattern. Python's ``re`` would not
+    know the ``\\C`` in it, which is any byte.
+    """
+    _require_length(text)
+    forms = [_parse(form, text) for form in _alternatives(text)]
+    return "|".join("".join(map(_for_bytes, form)) for form in forms)
+
+
+def _require_length(text: str) -> None:
+    if not text:
+        raise ConfigError("a pattern can't be empty; use '*' for every tool")
+    if len(text) > MAX_PATTERN_LENGTH:
+        raise ConfigError(
+            f"a pattern may have {MAX_PATTERN_LENGTH} characters, this one has {len(text)}"
+        )
+
+
 class _Class:
     """One character of a set: ``[ab]``, or any one character: ``?``."""
 
@@ -77,6 +92,14 @@ class _Class:
 
 # A form is a pattern without alternatives: literal strings, _Class items, None for "*".
 _Token = str | _Class | None
+
+
+def _for_bytes(token: _Token) -> str:
+    if token is None:
+        return r"\C*"
+    if isinstance(token, str):
+        return re.escape(token)
+    return "(?s:.)" if token.regex == "." else token.regex
 
 
 def _alternatives(text: str) -> list[str]:
