@@ -34,20 +34,18 @@ from .threads import Threads
 from .viewpoint import viewpoint
 
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
-
 PROGRAM = "the program"
 
 
 class Broker:
     """Stands between agents and tools: ``async with Broker(...) as broker``.
 
-    ``tools`` is name or pattern → handler, or a ToolRouter; ``middleware`` wraps every
-    call, the first outermost; ``access`` is an AccessController, another policy, or a
-    list of which all must allow; ``limiter`` a RateLimiter; ``runtime`` runs code, one or
-    name → runtime, the first the default; ``limits`` are those of a session that asks for
-    no others; ``sessions`` says how many there may be and who may see all of them. The
-    store is the memory plugin's unless given. A part may be the name of an installed
-    component, ``use(name, ...)`` or an async context manager, which the broker opens.
+    ``tools`` is name or pattern → handler, or a ToolRouter; ``middleware`` wraps every call,
+    the first outermost; ``access`` is an AccessController, another policy, or a list of which
+    all must allow; ``runtime`` runs code, one or name → runtime, the first the default;
+    ``limits`` are those of a session that asks for no others; ``sessions`` says how many there
+    may be and who may see all. The store is the memory plugin's unless given. A part may be
+    the name of an installed component, ``use(name, ...)`` or an async context manager to open.
     """
 
     def __init__(
@@ -96,13 +94,12 @@ class Broker:
         try:
             await self._open(stack)
         except BaseException:
-            # As in __aexit__: no task group is to wrap what went wrong.
             await self.aclose()
             raise
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        # The error of the block is the caller's: no task group is to wrap it into a group.
+        # What went wrong is the caller's: no task group is to wrap it into a group.
         await self.aclose()
 
     async def _open(self, stack: AsyncExitStack) -> None:
@@ -305,12 +302,17 @@ class Broker:
 
     async def execute(self, code: str, **options: Any) -> RunOutcome:
         """Run code in a session of its own, which its result or its error ends."""
-        session = await self._sessions.create(**options)
-        try:
+        async with self.session(**options) as session:
             return await session.execute(code)
-        except BaseException as error:
-            await session.abort(error)
-            raise
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether brokers in other processes may have the same sessions: the store says so."""
+        return getattr(self._sessions.surroundings.store, "shared", False) is True
+
+    async def end_sessions(self, reason: str) -> None:
+        """Cancel all sessions of this process that have not ended; their final event says why."""
+        await self._sessions.end_all(reason)
 
     def conceal(self, value: str) -> None:
         """Blot a secret out of results, events, histories, logs and messages from now on."""
@@ -333,8 +335,6 @@ class Broker:
             abandoned_handlers=self._guarded.let_go_count,
             dropped_observations=opened.sinks.dropped if opened else 0,
         )
-
-    # How it is put together
 
     def _surround(self, store: SessionStore, tasks: TaskGroup) -> Surroundings:
         return surroundings(store, tasks, self._opened, self._registry.current, self._redactor)

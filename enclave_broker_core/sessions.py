@@ -98,7 +98,8 @@ class SessionManager:
             store = await stack.enter_async_context(as_part(self._store, "store", "store"))
             tasks = await stack.enter_async_context(anyio.create_task_group())
             self._around = self._surround(store, tasks)
-            stack.push_async_callback(self._close, tasks)
+            stack.callback(tasks.cancel_scope.cancel)
+            stack.push_async_callback(self.end_all, "the broker is closing")
             self._sooner = anyio.Event()
             tasks.start_soon(self._expire)
             tasks.start_soon(self._sweep)
@@ -318,16 +319,14 @@ class SessionManager:
             except Exception:
                 _log.exception("the store could not be swept; it is tried again later")
 
-    async def _close(self, tasks: TaskGroup) -> None:
-        """End what is open, then stop the tasks."""
+    async def end_all(self, reason: str) -> None:
+        """Cancel all sessions of this process that have not ended; takes at most CLOSING_TIME."""
         with anyio.move_on_after(CLOSING_TIME, shield=True):
             async with anyio.create_task_group() as closing:
                 for session in list(self._open.values()):
-                    closed = SessionCancelledError("the broker is closing")
-                    closing.start_soon(self._end, session, closed)
+                    closing.start_soon(self._end, session, SessionCancelledError(reason))
         if self._open:
             _log.error("%d sessions did not stop in %g s", len(self._open), CLOSING_TIME)
-        tasks.cancel_scope.cancel()
 
 
 def _alone(store: SessionStore, tasks: TaskGroup) -> Surroundings:
