@@ -58,6 +58,7 @@ from .errors import (
     SessionNotFoundError,
     ToolError,
     ToolTimeoutError,
+    TooManyClaimsError,
     TooManySessionsError,
     UnknownToolError,
 )
@@ -68,6 +69,7 @@ from .limits import RateLimiter
 from .logs import JsonFormatter, LoggingMiddleware
 from .models import (
     Admission,
+    Claim,
     Decision,
     Principal,
     Rate,
@@ -111,6 +113,7 @@ __all__ = [
     "CallNext",
     "CallNotFoundError",
     "CallRecord",
+    "Claim",
     "ClientTool",
     "Command",
     "Component",
@@ -166,6 +169,7 @@ __all__ = [
     "SessionStore",
     "SessionView",
     "Setup",
+    "TooManyClaimsError",
     "TooManySessionsError",
     "Tool",
     "ToolCall",

@@ -225,6 +225,13 @@ class KeyReusedError(SessionError):
     code = "KEY_REUSED"
 
 
+class TooManyClaimsError(SessionError):
+    """The session has too many idempotency keys under way; ``retry_after`` says when to try."""
+
+    code = "TOO_MANY_CLAIMS"
+    retryable = True
+
+
 class StillUnderWayError(SessionError):
     """The first request with this idempotency key has no answer yet; ask again later."""
 

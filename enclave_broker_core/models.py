@@ -5,8 +5,8 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
@@ -222,6 +222,19 @@ class SessionRecord(Frozen):
     @property
     def principal_id(self) -> str | None:
         return None if self.principal is None else self.principal.id
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What comes of claiming a key.
+
+    ``new``: whoever gets it does what is asked for, and settles or releases the key.
+    ``pending``: another does it and is not done. ``settled``: it is done, with ``answer``.
+    ``conflict``: the key stands for a request of another fingerprint.
+    """
+
+    state: Literal["new", "pending", "settled", "conflict"]
+    answer: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,17 @@ from typing import Protocol
 
 from .calls import CallRecord
 from .events import Draft, Event
-from .models import SessionRecord, SessionState
+from .models import Claim, SessionRecord, SessionState
 
 
 class SessionStore(Protocol):
-    """Keeps sessions, their event logs and their histories.
+    """Keeps sessions, their event logs, their histories, and the keys claimed in them.
 
     An append that began is finished or has not happened: a store whose writing can wait
     shields it from cancellation. What is read back is never shared with what was given.
+
+    One that brokers in several processes may use together, and that then shows all of them
+    the same sessions, has an attribute ``shared`` that is True.
     """
 
     async def create(
@@ -75,6 +78,39 @@ class SessionStore(Protocol):
 
     async def history(self, session_id: str) -> Sequence[CallRecord]:
         """The finished calls, oldest first, as far as they are kept. SessionNotFoundError."""
+
+    async def claim(
+        self,
+        session_id: str,
+        key: str,
+        fingerprint: str,
+        *,
+        seconds: float,
+        wait: float | None = None,
+    ) -> Claim:
+        """Claim a key of the session, so that what is asked for under it is done once.
+
+        One claim of a key is ``new``, of however many at once, and from then on the key is
+        in use for ``seconds``, if it is not released. Until it is settled the others get
+        ``pending``, after waiting up to ``wait`` seconds for that, then ``settled`` with the
+        answer; those with another fingerprint get ``conflict`` at once. A key that is
+        released, or whose time ends, is free: of those who wait one gets ``new`` and the
+        rest wait on. Who is cancelled leaves no claim behind, and is given none.
+
+        An ended session has claims too. Raises SessionNotFoundError, also when the session
+        is deleted meanwhile. A store may bound a session's claims: those settled first leave
+        early, pending ones never; where all are pending, TooManyClaimsError.
+        """
+
+    async def settle(self, session_id: str, key: str, answer: bytes) -> None:
+        """Keep the answer under a key as long as it is in use.
+
+        The first answer stays. Where no claim is left, also for want of a session, it does
+        nothing: who claims a key chooses more ``seconds`` than the work can take.
+        """
+
+    async def release(self, session_id: str, key: str) -> None:
+        """Give up a claim that came to nothing. Changes nothing that is settled or gone."""
 
     async def delete(self, session_id: str) -> bool:
         """Forget the session and all that belongs to it; False when there was none."""

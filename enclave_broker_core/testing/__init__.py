@@ -19,6 +19,8 @@ pytest.register_assert_rewrite(
             "samples",
             "secret_sources",
             "session_bounds",
+            "session_claimants",
+            "session_claims",
             "session_logs",
             "session_readers",
             "session_records",

@@ -7,6 +7,8 @@ import inspect
 import pytest
 
 from .session_bounds import SessionBoundSuite
+from .session_claimants import SessionClaimantSuite
+from .session_claims import SessionClaimSuite
 from .session_logs import SessionLogSuite
 from .session_readers import SessionReaderSuite
 from .session_records import SessionRecordSuite
@@ -19,6 +21,9 @@ METHODS = (
     "end",
     "read",
     "history",
+    "claim",
+    "settle",
+    "release",
     "delete",
     "sweep",
     "check",
@@ -26,11 +31,18 @@ METHODS = (
 
 
 @pytest.mark.anyio
-class SessionStoreSuite(SessionRecordSuite, SessionBoundSuite, SessionLogSuite, SessionReaderSuite):
+class SessionStoreSuite(
+    SessionRecordSuite,
+    SessionBoundSuite,
+    SessionLogSuite,
+    SessionReaderSuite,
+    SessionClaimSuite,
+    SessionClaimantSuite,
+):
     """Every sentence of the SessionStore contract as a test.
 
     Subclass it as ``class TestMyStore(SessionStoreSuite)`` and override ``open_store``;
-    also ``loops``, ``grace`` and ``patience`` where they differ::
+    also ``loops``, ``grace``, ``patience`` and ``max_claims`` where they differ::
 
         class TestMyStore(SessionStoreSuite):
             @asynccontextmanager

@@ -188,8 +188,8 @@ class EndsInAnyState(MemoryStore):
 
 
 class ShowsItsLog(MemoryStore):
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
         self._logs: dict[str, list[Event]] = {}
 
     async def append(self, session_id: str, event: Draft, call: CallRecord | None = None) -> int:

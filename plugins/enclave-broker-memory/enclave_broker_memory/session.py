@@ -13,13 +13,16 @@ from enclave_broker_core.calls import CallRecord
 from enclave_broker_core.events import Draft, Event
 from enclave_broker_core.models import SessionRecord, SessionState
 
+from .claims import SessionClaims
+
 
 class StoredSession:
     """What the store knows of one session; the store itself does the writing.
 
     ``number`` grows with each session that is created; ``ended_at`` is set when it ends.
     ``last_seq`` goes on when old events leave; ``event_bytes`` and ``call_bytes`` are the
-    sizes of what is kept. ``changed`` is there only while somebody waits.
+    sizes of what is kept. ``changed`` is there only while somebody waits, ``claims`` only
+    once a key was claimed.
     """
 
     __slots__ = (
@@ -28,6 +31,7 @@ class StoredSession:
         "call_bytes",
         "calls",
         "changed",
+        "claims",
         "ended_at",
         "event_bytes",
         "events",
@@ -58,6 +62,7 @@ class StoredSession:
         self.last_seq = 0
         self.calls: deque[CallRecord] = deque()
         self.call_bytes = 0
+        self.claims: SessionClaims | None = None
 
     def record(self) -> SessionRecord:
         """The session as it stands, in an object of the caller's own."""

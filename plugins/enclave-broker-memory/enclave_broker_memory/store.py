@@ -17,8 +17,9 @@ from enclave_broker_core.errors import (
     TooManySessionsError,
 )
 from enclave_broker_core.events import Draft, Event
-from enclave_broker_core.models import SessionRecord, SessionState
+from enclave_broker_core.models import Claim, SessionRecord, SessionState
 
+from .claims import HeldClaim, SessionClaims
 from .config import MemoryStoreConfig
 from .open_sessions import OpenSessions
 from .order import CreationOrder
@@ -30,22 +31,30 @@ _SHORTEST_RETRY = 0.1
 
 
 class MemoryStore:
-    """The SessionStore in this process. Only ``read`` ever waits.
+    """The SessionStore in this process. Only ``read`` and ``claim`` ever wait.
 
     Events and calls are kept as they are, for nobody changes them; records are copied.
-    ``clock`` is in seconds since the epoch, as the times in the records are. One event loop
-    uses it; nothing here is for several threads at once.
+    ``clock`` is in seconds since the epoch, as the times in the records are, and ``timer`` in
+    seconds that nobody sets back: by it keys are in use. One event loop uses the store;
+    nothing here is for several threads at once.
     """
 
     def __init__(
-        self, config: MemoryStoreConfig | None = None, *, clock: Callable[[], float] = time.time
+        self,
+        config: MemoryStoreConfig | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
         config = config or MemoryStoreConfig()
         self._clock = clock
+        self._timer = timer
         self._max_events = config.max_events
         self._max_event_bytes = config.max_event_bytes
         self._max_calls = config.max_calls
         self._max_call_bytes = config.max_call_bytes
+        self._max_claims = config.max_claims
+        self._max_claim_bytes = config.max_claim_bytes
         self._grace = config.grace
         self._max_ended = config.max_ended
         self._sessions: dict[str, StoredSession] = {}
@@ -53,6 +62,7 @@ class MemoryStore:
         self._order = CreationOrder(remembered=config.max_ended)
         self._open = OpenSessions()
         self._ended = Timeline()
+        self._claiming: dict[str, SessionClaims] = {}
 
     async def create(
         self,
@@ -159,6 +169,44 @@ class MemoryStore:
     async def history(self, session_id: str) -> Sequence[CallRecord]:
         return list(self._get(session_id).calls)
 
+    async def claim(
+        self,
+        session_id: str,
+        key: str,
+        fingerprint: str,
+        *,
+        seconds: float,
+        wait: float | None = None,
+    ) -> Claim:
+        session = self._get(session_id)
+        claims = session.claims
+        if claims is None:
+            session.claims = claims = SessionClaims(self._max_claims, self._max_claim_bytes)
+            self._claiming[session_id] = claims
+        found = claims.take(key, fingerprint, self._timer(), seconds)
+        if isinstance(found, HeldClaim) and wait:
+            with anyio.move_on_after(wait):
+                while isinstance(found, HeldClaim):
+                    await found.wait(found.expires_at - self._timer())
+                    # Another session may have got the id meanwhile.
+                    if self._sessions.get(session_id) is not session:
+                        raise _not_found(session_id)
+                    # It may have left already, to make room for others.
+                    if found.answer is not None:
+                        return Claim("settled", found.answer)
+                    found = claims.take(key, fingerprint, self._timer(), seconds)
+        return Claim("pending") if isinstance(found, HeldClaim) else found
+
+    async def settle(self, session_id: str, key: str, answer: bytes) -> None:
+        session = self._sessions.get(session_id)
+        if session is not None and session.claims is not None:
+            session.claims.settle(key, answer, self._timer())
+
+    async def release(self, session_id: str, key: str) -> None:
+        session = self._sessions.get(session_id)
+        if session is not None and session.claims is not None:
+            session.claims.release(key)
+
     async def delete(self, session_id: str) -> bool:
         session = self._sessions.pop(session_id, None)
         if session is None:
@@ -169,12 +217,17 @@ class MemoryStore:
         else:
             self._ended.remove(session.ended_at, session_id)
         session.wake()
+        if session.claims is not None:
+            del self._claiming[session_id]
+            session.claims.wake_all()
         return True
 
     async def sweep(self, now: float) -> int:
         due = self._ended.before(now - self._grace)
         for session_id in due:
             await self.delete(session_id)
+        for claims in self._claiming.values():
+            claims.expire(self._timer())
         return len(due)
 
     async def check(self) -> None:

@@ -9,6 +9,8 @@ from enclave_broker_core.testing.stores import SessionStoreSuite
 
 
 class TestMemoryStore(SessionStoreSuite):
+    max_claims = 1000
+
     @asynccontextmanager
     async def open_store(self) -> AsyncIterator[MemoryStore]:
         async with open_store(MemoryStoreConfig(), OpenContext("store")) as store:
