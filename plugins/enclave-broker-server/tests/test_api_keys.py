@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
+from enclave_broker_core.build import check
 from enclave_broker_core.contracts import Authenticator, Credentials, OpenContext
 from enclave_broker_core.errors import AccessDeniedError
 from enclave_broker_core.models import Principal
@@ -188,6 +189,14 @@ def test_mistakes_are_told(keys: list[dict[str, Any]], said: str) -> None:
     messages = [item["msg"] for item in caught.value.errors()]
     assert any(said in message for message in messages)
     assert not any(ADA[8:] in message for message in messages)
+
+
+def test_no_mistake_shows_a_key() -> None:
+    table = {"use": "api_keys", "keys": [{"hash": ADA, "id": "ada"}]}
+    [said] = check({"authenticators": [table]})
+    assert "authenticators[0].keys[0].hash" in said
+    assert "enclave-broker key new" in said
+    assert ADA not in said
 
 
 # enclave-broker key new
