@@ -26,6 +26,7 @@ from .settings import ServerSettings
 from .streams import Streams
 from .tickets import Tickets
 from .tool_calls import ToolCallRoutes
+from .websocket import SocketRoutes
 
 # Longer than a ticket lives, in seconds.
 TICKET_WINDOW = 120.0
@@ -64,6 +65,7 @@ def create_app(
         SessionRoutes(service),
         StreamRoutes(service),
         ToolCallRoutes(service),
+        SocketRoutes(service),
         CatalogRoutes(service),
         HealthRoutes(service),
         OpenApiRoutes(version("enclave-broker-server"), secured=bool(authenticators)),

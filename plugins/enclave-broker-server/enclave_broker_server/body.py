@@ -30,12 +30,17 @@ async def any_json(scope: Scope, receive: Receive, limits: DoorLimits) -> Any:
     raw = await _read(scope, receive, limits)
     if not raw.strip():
         return None
+    return from_text(raw, limits, "the body")
+
+
+def from_text(text: bytes | str, limits: DoorLimits, what: str) -> Any:
+    """JSON text as a value; HttpError 400 for what is none, or is nested too deep."""
     try:
-        value = parse(raw)
+        value = parse(text)
     except NotJsonError as problem:
-        raise HttpError(400, f"the body is {problem}") from None
+        raise HttpError(400, f"{what} is {problem}") from None
     if _deeper(value, limits.max_json_depth):
-        raise HttpError(400, f"the body is nested deeper than {limits.max_json_depth} levels")
+        raise HttpError(400, f"{what} is nested deeper than {limits.max_json_depth} levels")
     return value
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -37,21 +37,17 @@ class StreamRoutes:
         ]
 
     async def stream(self, request: Request) -> ASGIApp:
-        chosen = filter_of(_json_parameter(request, "filter"))
+        chosen = filter_of(json_parameter(request, "filter"))
         session = await self._service.session(request)
         sse = wants_sse(request)
-        from_seq = _from_seq(request)
-        last = await session.last_seq()
-        if from_seq > last and session.is_ending and session.ended.is_set():
-            if sse:
-                # All of it has been seen: this is what keeps a browser from coming back.
-                return Answer(None, 204)
-            from_seq = last
+        from_seq, over = await begins_at(session, request)
+        if over and sse:
+            return Answer(None, 204)  # this is what keeps a browser from coming back
         return stream_of(
             self._service,
             request,
             session,
-            from_seq=max(1, from_seq),
+            from_seq=from_seq,
             filter=chosen,
             heartbeat=self._service.heartbeat(),
             sse=sse,
@@ -62,10 +58,8 @@ class StreamRoutes:
         wanted = Execution.of(given)
         chosen = filter_of(wanted.filter)
         session = await self._service.session(request)
-        if len(wanted.code.encode("utf-8", "replace")) > session.limits.max_code_bytes:
-            raise HttpError(413, f"the code is longer than {session.limits.max_code_bytes} bytes")
         last = await session.last_seq()
-        run_id = session.begin(wanted.code)
+        run_id = begun(session, wanted.code)
         return stream_of(
             self._service,
             request,
@@ -107,6 +101,14 @@ def stream_of(
     return placed
 
 
+def begun(session: Session, code: str) -> str:
+    """Begin a run in between; its id. HttpError 413 for code that is too long."""
+    longest = session.limits.max_code_bytes
+    if len(code.encode("utf-8", "replace")) > longest:
+        raise HttpError(413, f"the code is longer than {longest} bytes")
+    return session.begin(code)
+
+
 def ends(run_id: str) -> Callable[[Event], bool]:
     """Whether an event is the last one of a run."""
 
@@ -116,7 +118,17 @@ def ends(run_id: str) -> Callable[[Event], bool]:
     return last
 
 
-def _from_seq(request: Request) -> int:
+async def begins_at(session: Session, request: HTTPConnection) -> tuple[int, bool]:
+    """The seq that a stream begins with, and whether its client has had all that there is.
+
+    Then it gets the final event once more: without it a client would wait for ever.
+    """
+    wanted, last = _from_seq(request), await session.last_seq()
+    over = wanted > last and session.is_ending and session.ended.is_set()
+    return max(1, last if over else wanted), over
+
+
+def _from_seq(request: HTTPConnection) -> int:
     """Where to begin: an absent or unreadable number is the beginning."""
     seen = (header(request.scope, b"last-event-id") or b"").decode("latin-1")
     if seen.isdecimal() and len(seen) <= LONGEST_SEQ:
@@ -128,7 +140,8 @@ def _from_seq(request: Request) -> int:
     return 0
 
 
-def _json_parameter(request: Request, name: str) -> Any:
+def json_parameter(request: HTTPConnection, name: str) -> Any:
+    """A parameter of the URL that holds JSON; None without it. HttpError 400."""
     text = request.query_params.get(name)
     if text is None:
         return None

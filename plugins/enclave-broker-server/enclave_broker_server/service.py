@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from enclave_broker_core.broker import Broker
 from enclave_broker_core.models import SESSION_ID
@@ -31,7 +31,7 @@ class Service:
     tickets: Tickets
     draining: Draining
 
-    async def session(self, request: Request) -> Session:
+    async def session(self, request: HTTPConnection) -> Session:
         """The session that the path names, when the caller may touch it."""
         session_id: str = request.path_params["session_id"]
         if not SESSION_ID.fullmatch(session_id):
@@ -43,7 +43,7 @@ class Service:
         return self.settings.streams.heartbeat
 
 
-def caller_of(request: Request) -> Caller:
+def caller_of(request: HTTPConnection) -> Caller:
     caller: Caller = request.scope["enclave.caller"]
     return caller
 

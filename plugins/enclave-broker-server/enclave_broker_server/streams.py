@@ -10,7 +10,7 @@ from typing import Protocol
 
 import anyio
 from pydantic_core import from_json, to_json
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from enclave_broker_core import events as wire
 from enclave_broker_core.errors import SessionCancelledError, SessionNotFoundError
@@ -218,6 +218,20 @@ class FinalAnswer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self._headers})
         await send({"type": "http.response.body", "body": self._line})
+
+
+async def written(
+    send: Send, message: Message, source: EventSource, settings: StreamSettings
+) -> bool:
+    """Send a message to who reads a source; whether the reader keeps up."""
+    started = time.monotonic()
+    with anyio.move_on_after(settings.stall_timeout) as timer:
+        await send(message)
+    if timer.cancelled_caught:
+        return False
+    if time.monotonic() - started < SLOW:
+        return True
+    return await source.behind() <= settings.max_backlog
 
 
 def _chunks(events: Sequence[Event], form: Form) -> Iterator[bytes]:
