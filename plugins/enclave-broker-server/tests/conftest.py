@@ -10,11 +10,13 @@ from urllib.parse import urlsplit
 
 import anyio
 import httptools
+import httpx
 import pytest
 from anyio.abc import SocketStream
 from enclave_broker_server.listening import listen, serving_at, url_of
 from enclave_broker_server.settings import ServerSettings
 from starlette.types import ASGIApp
+from wire_check import Checked
 
 from enclave_broker_core import Broker
 
@@ -119,14 +121,31 @@ def serving_app() -> Serving:
 def serving(serving_app: Serving) -> Serving:
     """Serves an open broker, with the options of ``create_app``: ``async with serving(broker)``.
 
-    It yields the base URL.
+    It yields the base URL. Every event that is sent is checked against the wire's schema.
     """
     from enclave_broker_server.app import create_app
 
     @asynccontextmanager
     async def serve(broker: Broker, **options: Any) -> AsyncIterator[str]:
-        app = create_app(broker, **options)
+        app = Checked(create_app(broker, **options))
         async with serving_app(app, options.get("settings")) as url:
             yield url
+        assert app.found == []
 
     return serve
+
+
+@pytest.fixture
+def opened(serving: Serving) -> Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]:
+    """Opens a broker, serves it and connects: ``async with opened(broker, ...) as http``."""
+
+    @asynccontextmanager
+    async def open_all(broker: Broker, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
+        async with (
+            broker,
+            serving(broker, **options) as url,
+            httpx.AsyncClient(base_url=url, timeout=PATIENCE) as http,
+        ):
+            yield http
+
+    return open_all
