@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import anyio
 
 from .errors import KeyReusedError, StillUnderWayError
-
-if TYPE_CHECKING:
-    from .models import Claim
+from .models import Claim
 
 # How long, in seconds, somebody waits for the answer to the first, and looks again meanwhile.
 PATIENCE = 60.0
