@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import anyio
+from pydantic import BaseModel
 
 from .broker import Broker
 from .composition import Parts
@@ -37,10 +38,11 @@ class Setup:
     """An open broker, and what else its configuration has for those who serve it.
 
     ``routes`` are what the routes of plugins opened to. ``settings`` is the whole
-    configuration, with its references replaced: it may hold secrets. ``reload`` reads the
+    configuration, with its references replaced: it may hold secrets. ``server`` is its
+    ``[server]``, as the plugin that has a server understands it. ``reload`` reads the
     configuration again and swaps all of it in when every part of it has opened; when it has
     a mistake, or a part fails, it raises that and everything stays as it was. The store,
-    the authenticators and the routes are those from the start.
+    the authenticators, the routes and ``server`` are those from the start.
     """
 
     broker: Broker
@@ -48,6 +50,7 @@ class Setup:
     settings: Config
     authenticators: tuple[Authenticator, ...]
     routes: tuple[Any, ...]
+    server: BaseModel | None
     reload: Callable[[], Awaitable[None]]
 
 
@@ -109,6 +112,7 @@ async def open_setup(
             ready.draft.settings,
             tuple(authenticators),
             tuple(routes),
+            plan.server,
             reload,
         )
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, PydanticUserError
 from pydantic.json_schema import models_json_schema
 
+from .commands import server_model
 from .config import CHOOSING, DEFAULT_USE, Config
 from .plugins import Plugins
 
@@ -37,6 +38,9 @@ def config_schema(plugins: Plugins) -> Schema:
         for kind in [*(kind for kind, _ in CHOOSING.values()), "limiter"]
     }
     models = {model for components in chosen.values() for model in components.values()}
+    server = server_model(plugins.commands())
+    if server is not None:
+        models.add(server)
     definitions, names = _definitions({Config, *filter(_has_schema, models)})
     for kind, components in chosen.items():
         choice = []
@@ -60,6 +64,8 @@ def config_schema(plugins: Plugins) -> Schema:
     for key, (kind, how_many) in CHOOSING.items():
         whole["properties"][key] = _tables(kind, how_many)
     definitions["RateLimitTable"]["properties"]["backend"] = _to("limiter")
+    if server in names:
+        whole["properties"]["server"] = _to(names[server])
     return {
         "$schema": DIALECT,
         "title": "The configuration of an Enclave Broker",

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from .commands import server_model
 from .config import BEFORE_SECRETS, CHOOSING, DEFAULT_USE, Config
 from .config_files import ConfigLike, Document, Origin, read, reads_variables
 from .draft import Draft, draft_of
@@ -96,6 +97,7 @@ class _Hiding:
         backend = data.get("rate_limit", {}).get("backend")
         if backend is not None:
             self._models["rate_limit", "backend"] = _model(plugins, "limiter", backend)
+        self._models[("server",)] = server_model(plugins.commands())
 
     def shown(self, place: Place, value: Any) -> Any:
         if self._is_secret(place, value):
@@ -169,6 +171,8 @@ def _whole(draft: Draft, data: Mapping[str, Any]) -> dict[str, Any]:
             whole[key] = whole[key][0]
     if whole["secrets"] is None:
         whole["secrets"] = [{"use": "env"}]
+    if draft.plan.server is not None:
+        whole["server"] = _dump(draft.plan.server)
     for part in draft.plan.parts():
         table: Any = whole
         if part.place[0] in data or part.kind == "store":

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from .audit import AUDIT
+from .commands import server_model
 from .config import Chosen, Config, NamedPart
 from .contracts import Component
 from .errors import PluginError
@@ -44,6 +45,7 @@ class Plan:
     sinks: list[Part] = field(default_factory=list)
     authenticators: list[Part] = field(default_factory=list)
     routes: list[Part] = field(default_factory=list)
+    server: BaseModel | None = None
     skipped: list[str] = field(default_factory=list)
 
     def parts(self) -> list[Part]:
@@ -83,6 +85,9 @@ class _Planner:
         plan.sinks = self._many("sink", settings.sinks, "sinks")
         plan.authenticators = self._many("authenticator", settings.authenticators, "authenticators")
         plan.routes = self._many("routes", settings.routes, "routes")
+        model = server_model(plugins.commands())
+        if model is not None:
+            plan.server = mistakes.validate(model, settings.server, ("server",))
 
     def _many(
         self, kind: str, tables: Sequence[Chosen], key: str, *, single: bool = False
