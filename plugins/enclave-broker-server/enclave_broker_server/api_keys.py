@@ -58,12 +58,14 @@ class ApiKeysConfig(Frozen):
     """``header`` is where a client sends ``Bearer KEY``, ``key_header`` where it may send the
     bare key instead; an empty ``key_header`` is none. Two keys may have one ``id``."""
 
-    keys: tuple[ApiKey, ...] = Field(min_length=1)
+    keys: tuple[ApiKey, ...]
     header: str = Field(default="authorization", pattern=f"^{HEADER}$")
     key_header: str = Field(default="x-api-key", pattern=f"^({HEADER})?$")
 
     @model_validator(mode="after")
     def _distinct(self) -> ApiKeysConfig:
+        if not self.keys:
+            raise ValueError("without keys nobody could come in")
         first: dict[str, int] = {}
         for number, key in enumerate(self.keys):
             if key.hash in first:

@@ -47,10 +47,8 @@ class JwtConfig(JwksSettings):
     """
 
     issuer: Name
-    audience: Name | Annotated[tuple[Name, ...], Field(min_length=1)]
-    algorithms: (
-        Annotated[tuple[PublicAlgorithm | SharedAlgorithm, ...], Field(min_length=1)] | None
-    ) = None
+    audience: Name | tuple[Name, ...]
+    algorithms: tuple[PublicAlgorithm | SharedAlgorithm, ...] | None = None
     jwks_url: str | None = None
     jwks: dict[str, JsonValue] | None = None
     public_key_file: Name | None = None
@@ -74,6 +72,14 @@ class JwtConfig(JwksSettings):
         if self.algorithms is not None:
             return frozenset(self.algorithms)
         return PUBLIC if self.secret is None else frozenset({"HS256"})
+
+    @field_validator("audience", "algorithms")
+    @classmethod
+    def _not_empty(cls, value: Any) -> Any:
+        # Here and not as a bound of the list: that would be told too of one with a wrong item.
+        if value == ():
+            raise ValueError("the list is empty")
+        return value
 
     @field_validator("jwks")
     @classmethod

@@ -23,7 +23,9 @@ def key_command() -> Command:
 
 def key_commands() -> typer.Typer:
     """The commands below ``key``."""
-    application = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=KEY_COMMAND_HELP)
+    application = typer.Typer(
+        no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=KEY_COMMAND_HELP
+    )
 
     @application.callback()
     def key() -> None:
@@ -34,12 +36,16 @@ def key_commands() -> typer.Typer:
 
 
 def new(
-    id: Annotated[str, typer.Option("--id", help="Whose key it is.")],
+    context: typer.Context,
+    id: Annotated[str, typer.Option("--id", metavar="ID", help="Whose key it is.")],
     role: Annotated[
-        list[str] | None, typer.Option("--role", help="A role of theirs; may be repeated.")
+        list[str] | None,
+        typer.Option("--role", metavar="ROLE", help="A role of theirs; may be repeated."),
     ] = None,
-    tenant: Annotated[str | None, typer.Option("--tenant", help="Their tenant.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    tenant: Annotated[
+        str | None, typer.Option("--tenant", metavar="TENANT", help="Their tenant.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")] = False,
 ) -> None:
     """Make a key, and print it this once with the line for the configuration.
 
@@ -52,7 +58,7 @@ def new(
         [first, *_] = problem.errors(include_url=False, include_input=False)
         raise typer.BadParameter(first["msg"], param_hint=f"--{first['loc'][0]}") from None
     line = toml_line(entry)
-    if json:
+    if json or context.find_root().params.get("json"):
         shown = {"key": key, "hash": entry.hash, "line": line}
         sys.stdout.write(to_json(shown).decode() + "\n")
         return

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hmac
 import json
+import subprocess
+import sys
 import time
 import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -173,7 +176,7 @@ def test_keys_are_long_and_never_the_same() -> None:
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ([], "at least 1 item"),
+        ([], "nobody could come in"),
         ([{"hash": ADA, "id": "ada"}], "enclave-broker key new"),
         ([{"hash": f" {ADA}", "id": "ada"}], "enclave-broker key new"),
         ([{"hash": "sha256:12", "id": "ada"}], "64 hexadecimal digits"),
@@ -234,9 +237,13 @@ def test_an_id_that_can_t_be(id: str) -> None:
     assert "--id" in done.stderr
 
 
-def test_the_command_is_key() -> None:
+def test_the_program_has_the_command(tmp_path: Path) -> None:
     command = key_command()
     assert (command.name, command.build) == ("key", key_commands)
+    program = [sys.executable, "-m", "enclave_broker_cli", "key", "new", "--json", "--id", "ada"]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    made = json.loads(done.stdout)
+    assert made["hash"] == hash_of(made["key"])
 
 
 @settings(deadline=None, max_examples=60)
