@@ -7,34 +7,35 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from pydantic_core import to_json
 
 from enclave_broker_core.errors import BrokerError
 
-from .exits import OK, exit_code
-from .opening import cancelled_by_signals, complain, finish, opened
+from .exits import OK
+from .opening import cancelled_by_signals, finish, opened
 from .options import (
     AllowOption,
     ConfigOption,
+    JsonOption,
     PrincipalOption,
     RoleOption,
     TenantOption,
     TimeoutOption,
-    config_paths,
+    ToolArgument,
     session_options,
 )
+from .paths import config_paths
+from .progress import Progress
+from .reporting import complain, put_json
 
 
 def call(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="The tool.")],
+    name: ToolArgument,
     arguments: Annotated[
         str, typer.Argument(metavar="[JSON|-]", help="Its arguments, an object; - is stdin.")
     ] = "{}",
     config: ConfigOption = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Result and error as one line of JSON each.")
-    ] = False,
+    json: JsonOption = False,
     principal: PrincipalOption = None,
     role: RoleOption = None,
     tenant: TenantOption = None,
@@ -43,30 +44,31 @@ def call(
 ) -> None:
     """Call one tool.
 
-    Its result is JSON on stdout, its error is on stderr and begins with its code.
-
-    Leaves with the same codes as run.
+    Its result is JSON on stdout, its error is on stderr and begins with its code. With
+    --json both are one line of JSON on stdout. Leaves with the same codes as run.
     """
     args = arguments_object(sys.stdin.read() if arguments == "-" else arguments)
     options = session_options(principal, role, tenant, allow, timeout=timeout)
     path = config_paths(context, config)
 
     async def command() -> int:
+        failure: BrokerError | None = None
+        result: Any = None
         async with opened(path) as setup:
             try:
                 session = await setup.broker.create_session(**options)
             except BrokerError as error:
-                return complain(error)
-            async with cancelled_by_signals(session) as interruption:
+                return complain(error, json=json)
+            progress = Progress(name)
+            async with cancelled_by_signals(session) as interruption, progress.shown(session):
                 try:
                     result = await session.call(name, args)
                     await session.complete()
                 except BrokerError as error:
-                    if json:
-                        sys.stderr.write(to_json(error.to_wire()).decode() + "\n")
-                        return interruption.code(exit_code(error.code))
-                    return interruption.code(complain(error))
-            sys.stdout.write(to_json(result, indent=None if json else 2).decode() + "\n")
+                    failure = error
+            if failure is not None:
+                return interruption.code(complain(failure, json=json))
+            put_json(result, pretty=not json)
             return OK
 
     finish(command)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 
 import typer
-from pydantic_core import to_json
 
 from enclave_broker_core.build import check_backends
 
 from .exits import OK, WRONG
 from .opening import finish
-from .options import ConfigOption, JsonOption, config_paths
+from .options import ConfigOption, JsonOption
+from .paths import config_paths
+from .reporting import put_json
 
 
 def check(context: typer.Context, config: ConfigOption = None, json: JsonOption = False) -> None:
@@ -25,8 +26,7 @@ def check(context: typer.Context, config: ConfigOption = None, json: JsonOption 
     async def command() -> int:
         problems = await check_backends(path, environment=True)
         if json:
-            found = {"ok": not problems, "problems": problems}
-            sys.stdout.write(to_json(found).decode() + "\n")
+            put_json({"ok": not problems, "problems": problems})
         elif problems:
             sys.stderr.writelines(f"{problem}\n" for problem in problems)
         else:

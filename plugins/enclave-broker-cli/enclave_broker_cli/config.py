@@ -15,7 +15,9 @@ from enclave_broker_core.config_schema import config_schema
 from enclave_broker_core.effective import Value, effective
 
 from .exits import WRONG
-from .options import ConfigOption, JsonOption, config_paths
+from .options import ConfigOption, JsonOption
+from .paths import config_paths
+from .reporting import put_json
 from .terminal import harmless, table_console
 
 
@@ -46,7 +48,7 @@ def show(
     """
     values = effective(config_paths(context, config), environment=True, defaults=defaults)
     if json:
-        sys.stdout.write(to_json([_shown(value) for value in values]).decode() + "\n")
+        put_json([_shown(value) for value in values])
         return
     table = Table("key", "value", "from", box=None, pad_edge=False)
     for value in values:
@@ -56,14 +58,15 @@ def show(
     table_console().print(table if values else "all is as it is by default")
 
 
-def schema(context: typer.Context, config: ConfigOption = None) -> None:
+def schema(context: typer.Context, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Print the JSON Schema of a configuration, with the parts of the installed plugins.
 
     Editors use it when a configuration begins with the line "#:schema ./broker.schema.json".
-    Leaves with 2 when a plugin did not load, whose parts are then missing from it.
+    Leaves with 2 when a plugin did not load, whose parts are then missing from it. With
+    --json it stands on one line.
     """
     plugins = load_plugins(config_paths(context, config), environment=True)
-    sys.stdout.write(to_json(config_schema(plugins), indent=2).decode() + "\n")
+    put_json(config_schema(plugins), pretty=not json)
     failed = [plugin for plugin in plugins if plugin.error is not None]
     sys.stderr.writelines(f"not in the schema: {harmless(str(p.error))}\n" for p in failed)
     if any(not plugin.optional for plugin in failed):

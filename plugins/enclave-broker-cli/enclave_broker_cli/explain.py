@@ -7,23 +7,24 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-from pydantic_core import to_json
 
 from enclave_broker_core.errors import BrokerError
 from enclave_broker_core.explain import CallExplanation
 
 from .call import arguments_object
 from .exits import LIMIT, OK
-from .opening import complain, finish, opened
+from .opening import finish, opened
 from .options import (
     AllowOption,
     ConfigOption,
     JsonOption,
     RoleOption,
     TenantOption,
-    config_paths,
+    ToolArgument,
     session_options,
 )
+from .paths import config_paths
+from .reporting import complain, put_json
 from .terminal import harmless
 
 SOMEBODY = "caller"
@@ -31,7 +32,7 @@ SOMEBODY = "caller"
 
 def explain(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="The tool.")],
+    name: ToolArgument,
     config: ConfigOption = None,
     json: JsonOption = False,
     principal: Annotated[
@@ -67,9 +68,9 @@ def explain(
             try:
                 found = await setup.broker.explain(name, given, **who)
             except BrokerError as error:
-                return complain(error)
+                return complain(error, json=json)
         if json:
-            sys.stdout.write(to_json(found.to_json()).decode() + "\n")
+            put_json(found.to_json())
         else:
             sys.stdout.writelines(f"{fact:<11} {harmless(said)}\n" for fact, said in _facts(found))
         return OK if found.allowed else LIMIT

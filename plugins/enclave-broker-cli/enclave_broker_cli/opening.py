@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,26 +13,21 @@ import typer
 from anyio.abc import TaskStatus
 
 from enclave_broker_core.build import Setup, open_setup
-from enclave_broker_core.config import LogSettings
-from enclave_broker_core.errors import BrokerError
-from enclave_broker_core.logs import JsonFormatter
+from enclave_broker_core.logs import LogSettings, set_up_logging
 from enclave_broker_core.session import Session
 
-from .exits import SIGNAL, exit_code
-from .terminal import harmless
+from .exits import NO_READER, SIGNAL
 
 
 def finish(command: Callable[[], Awaitable[int]]) -> None:
     """Run a command on an event loop and leave with its exit code."""
-    raise typer.Exit(anyio.run(command))
-
-
-def complain(error: BrokerError) -> int:
-    """Say on stderr what is wrong; the exit code for it."""
-    sys.stderr.writelines(
-        f"{harmless(line)}\n" for line in f"{error.code}: {error.message}".splitlines()
-    )
-    return exit_code(error.code)
+    code = NO_READER
+    try:
+        code = anyio.run(command)
+    # Task groups may hold it.
+    except* BrokenPipeError:
+        pass
+    raise typer.Exit(code)
 
 
 @asynccontextmanager
@@ -45,15 +38,6 @@ async def opened(config: list[Path] | None) -> AsyncIterator[Setup]:
         if config is not None or "logging" in setup.settings.model_fields_set:
             set_up_logging(setup.settings.logging)
         yield setup
-
-
-def set_up_logging(settings: LogSettings) -> None:
-    handler = logging.StreamHandler()
-    if settings.format == "json":
-        handler.setFormatter(JsonFormatter())
-    else:
-        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
 
 
 @dataclass

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from enclave_broker_core.errors import ConfigError
 from enclave_broker_core.models import Principal
 
-VARIABLE = "ENCLAVE_BROKER_CONFIG"
-DEFAULT = Path("broker.toml")
+from .names import tool_names
+from .paths import DEFAULT, VARIABLE
+
+
+def here_or_above(context: typer.Context, given: bool) -> bool:
+    """--json may also stand before the command."""
+    return given or bool(context.find_root().params.get("json"))
+
 
 ConfigOption = Annotated[
     list[Path] | None,
@@ -24,42 +28,42 @@ ConfigOption = Annotated[
         f" Else ${VARIABLE}, else {DEFAULT} if there is one.",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ToolArgument = Annotated[
+    str, typer.Argument(metavar="NAME", autocompletion=tool_names, help="The tool.")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", callback=here_or_above, help="Print JSON, errors too.")
+]
 PrincipalOption = Annotated[
     str | None,
     typer.Option("--principal", metavar="ID", help="Who calls; else the program itself."),
 ]
 RoleOption = Annotated[
-    list[str] | None, typer.Option("--role", help="A role of the principal; may be repeated.")
+    list[str] | None,
+    typer.Option("--role", metavar="ROLE", help="A role of the principal; may be repeated."),
 ]
-TenantOption = Annotated[str | None, typer.Option("--tenant", help="The principal's tenant.")]
+TenantOption = Annotated[
+    str | None, typer.Option("--tenant", metavar="TENANT", help="The principal's tenant.")
+]
 AllowOption = Annotated[
     list[str] | None,
-    typer.Option("--allow", metavar="PATTERN", help="Only these tools; may be repeated."),
+    typer.Option(
+        "--allow",
+        metavar="PATTERN",
+        autocompletion=tool_names,
+        help="Only tools that match; may be repeated.",
+    ),
 ]
 TimeoutOption = Annotated[
-    float | None, typer.Option("--timeout", metavar="SECONDS", help="The session's whole life.")
+    float | None,
+    typer.Option("--timeout", metavar="SECONDS", help="The longest that the session may last."),
 ]
 CallTimeoutOption = Annotated[
-    float | None, typer.Option("--call-timeout", metavar="SECONDS", help="Each tool call.")
+    float | None,
+    typer.Option(
+        "--call-timeout", metavar="SECONDS", help="The longest that a tool call may take."
+    ),
 ]
-
-
-def config_paths(context: typer.Context, given: list[Path] | None) -> list[Path] | None:
-    """The files of the configuration, None for defaults. ConfigError when one is not there.
-
-    ``$ENCLAVE_BROKER_CONFIG`` may name several, parted as in ``$PATH``.
-    """
-    above: list[Path] | None = context.obj
-    variable = os.environ.get(VARIABLE, "")
-    named = [Path(name) for name in variable.split(os.pathsep) if name]
-    paths = given or above or named
-    if not paths:
-        return [DEFAULT] if DEFAULT.is_file() else None
-    missing = [f"there is no configuration file {path}" for path in paths if not path.is_file()]
-    if missing:
-        raise ConfigError("\n".join(missing), problems=missing)
-    return paths
 
 
 def session_options(

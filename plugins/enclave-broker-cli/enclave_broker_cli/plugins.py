@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 
 import typer
-from pydantic_core import to_json
 from rich.table import Table
 from rich.text import Text
 
 from enclave_broker_core.build import load_plugins
 from enclave_broker_core.plugins import Plugin
 
-from .options import ConfigOption, JsonOption, config_paths
+from .options import ConfigOption, JsonOption
+from .paths import config_paths
+from .reporting import put_json
 from .terminal import harmless, table_console
 
 
@@ -20,7 +21,7 @@ def plugins(context: typer.Context, config: ConfigOption = None, json: JsonOptio
     """List the plugins and what became of each."""
     found = list(load_plugins(config_paths(context, config), environment=True))
     if json:
-        sys.stdout.write(to_json([_shown(plugin) for plugin in found]).decode() + "\n")
+        put_json([_shown(plugin) for plugin in found])
         return
     table = Table("plugin", "distribution", "version", "kinds", "state", box=None, pad_edge=False)
     for plugin in found:

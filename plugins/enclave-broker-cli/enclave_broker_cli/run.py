@@ -10,10 +10,12 @@ import anyio
 import typer
 
 from enclave_broker_core.errors import BrokerError, ConfigError
+from enclave_broker_core.reloading import reloaded_by_hangup
 from enclave_broker_core.session import Session
 
 from .exits import NO_READER, OK, exit_code
-from .opening import cancelled_by_signals, complain, finish, opened
+from .names import runtime_names
+from .opening import cancelled_by_signals, finish, opened
 from .options import (
     AllowOption,
     CallTimeoutOption,
@@ -22,23 +24,39 @@ from .options import (
     RoleOption,
     TenantOption,
     TimeoutOption,
-    config_paths,
+    here_or_above,
     session_options,
 )
-from .reloading import reloaded_by_hangup
+from .paths import config_paths
+from .progress import Progress
+from .reporting import complain
 from .show import Ndjson, Readable, Show
+
+# What is said to run while no tool does.
+THE_CODE = "the code"
 
 
 def run(
     context: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE|-", help="The code; - is stdin.")],
     config: ConfigOption = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the events as NDJSON.")] = False,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json", callback=here_or_above, help="Print the events as NDJSON, errors too."
+        ),
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Only what the code prints, and its result.")
     ] = False,
     runtime: Annotated[
-        str | None, typer.Option(help="One of the configured runtimes; else the first.")
+        str | None,
+        typer.Option(
+            "--runtime",
+            metavar="RUNTIME",
+            autocompletion=runtime_names,
+            help="One of the configured runtimes; else the first.",
+        ),
     ] = None,
     principal: PrincipalOption = None,
     role: RoleOption = None,
@@ -46,11 +64,15 @@ def run(
     allow: AllowOption = None,
     timeout: TimeoutOption = None,
     run_timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="The run of the code.")
+        float | None,
+        typer.Option("--run-timeout", metavar="SECONDS", help="The longest that the code may run."),
     ] = None,
     call_timeout: CallTimeoutOption = None,
     max_tool_calls: Annotated[
-        int | None, typer.Option(metavar="N", help="Attempts, refused ones too.")
+        int | None,
+        typer.Option(
+            "--max-tool-calls", metavar="N", help="The most tool calls, refused ones too."
+        ),
     ] = None,
 ) -> None:
     """Run an agent's code, and show what happens as it happens.
@@ -79,26 +101,32 @@ def run(
                     "no runtime is configured: install enclave-broker-monty and add"
                     ' [runtime] use = "monty"'
                 )
-                return complain(missing)
+                return complain(missing, json=json)
             try:
                 session = await setup.broker.create_session(runtime=runtime, **options)
             except BrokerError as error:
-                return complain(error)
+                return complain(error, json=json)
             async with reloaded_by_hangup(setup):
-                return await run_in(session, code, show)
+                return await run_in(session, code, show, Progress(THE_CODE, wanted=not quiet))
 
     finish(command)
 
 
-async def run_in(session: Session, code: str, show: Show) -> int:
+async def run_in(session: Session, code: str, show: Show, progress: Progress) -> int:
     """Run code in a session and show its events up to the final one; the exit code."""
     final: dict[str, Any] = {}
-    async with cancelled_by_signals(session) as interruption, anyio.create_task_group() as tasks:
+    async with (
+        cancelled_by_signals(session) as interruption,
+        progress.shown(),
+        anyio.create_task_group() as tasks,
+    ):
         tasks.start_soon(_execute, session, code)
         try:
             async for event in session.events():
                 if event.type == "final":
                     final = event.payload
+                progress.clear()
+                progress.event(event)
                 show.event(event)
         except BrokenPipeError:
             # Raised here it would come out of the groups as a group.

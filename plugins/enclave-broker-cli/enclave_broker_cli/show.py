@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from pydantic_core import to_json
-from rich.console import Console
 from rich.text import Text
 
 from enclave_broker_core.events import Event
 
-from .terminal import harmless
+from .terminal import console, harmless
 
 LONGEST = 200
 
@@ -25,25 +24,28 @@ class Show(Protocol):
 
 
 class Ndjson:
-    """Each event as one line of JSON on stdout."""
+    """Each event as one line of JSON on stdout; on stderr only why it failed."""
 
     def event(self, event: Event) -> None:
         sys.stdout.buffer.write(event.to_json() + b"\n")
         sys.stdout.buffer.flush()
+        if event.type == "final" and not event.payload["ok"]:
+            error = event.payload["error"]
+            lines = f"{error['code']}: {error['message']}".splitlines()
+            sys.stderr.writelines(f"{harmless(line)}\n" for line in lines)
 
 
 class Readable:
     """What the code prints and its result on stdout as they are, the other events on stderr.
 
-    Each line on stderr begins with the seconds since the first. Progress is shown to
-    people only, not to a pipe or a file.
+    Each line on stderr begins with the seconds since the first.
     """
 
     def __init__(self, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self._quiet = quiet
         self._clock = clock
         self._start: float | None = None
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = console(sys.stderr)
         self._names: dict[str, str] = {}
         self._in_line = False
 
@@ -61,12 +63,9 @@ class Readable:
             self._line("call", payload["toolName"], _short(payload["args"]))
         elif event.type == "tool_result_applied":
             self._result(payload)
-        elif event.type == "tool_progress":
-            if self._console.is_terminal:
-                self._line("progress", self._name(payload), payload["phase"])
         elif event.type == "log":
             self._line("log", payload["level"], payload["message"])
-        elif event.type != "heartbeat":
+        elif event.type not in ("heartbeat", "tool_progress"):
             self._line(event.type.replace("_", " "), _short(payload))
 
     def _result(self, payload: Mapping[str, Any]) -> None:

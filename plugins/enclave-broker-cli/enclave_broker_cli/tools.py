@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 from pydantic_core import to_json
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -17,7 +16,8 @@ from enclave_broker_core.export import FORMATS, exported, known_format
 from enclave_broker_core.models import ToolSpec
 
 from .exits import OK
-from .opening import complain, finish, opened
+from .names import format_names, tool_names
+from .opening import finish, opened
 from .options import (
     AllowOption,
     ConfigOption,
@@ -25,15 +25,21 @@ from .options import (
     PrincipalOption,
     RoleOption,
     TenantOption,
-    config_paths,
     session_options,
 )
-from .terminal import harmless, table_console
+from .paths import config_paths
+from .reporting import complain, put_json
+from .terminal import console, harmless, table_console
 
 
 def tools(
     context: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="One tool, with its schemas.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]", autocompletion=tool_names, help="One tool, with its schemas."
+        ),
+    ] = None,
     config: ConfigOption = None,
     json: JsonOption = False,
     principal: PrincipalOption = None,
@@ -43,7 +49,10 @@ def tools(
     format: Annotated[
         str | None,
         typer.Option(
-            "--format", metavar="FORMAT", help=f"As an API takes them: {', '.join(FORMATS)}."
+            "--format",
+            metavar="FORMAT",
+            autocompletion=format_names,
+            help=f"As an API takes them: {', '.join(FORMATS)}.",
         ),
     ] = None,
 ) -> None:
@@ -65,15 +74,15 @@ def tools(
                 async with setup.broker.session(**options) as session:
                     visible = await session.visible_tools()
             except BrokerError as error:
-                return complain(error)
+                return complain(error, json=json)
         if name is not None:
             visible = {outer: spec for outer, spec in visible.items() if spec.name == name}
             if not visible:
-                return complain(UnknownToolError(f"there is no tool named {name!r}"))
+                missing = UnknownToolError(f"there is no tool named {name!r}")
+                return complain(missing, json=json)
         specs = list(visible.values())
         if format is not None:
-            shown = to_json(exported(format, visible), indent=None if json else 2)
-            sys.stdout.write(shown.decode() + "\n")
+            put_json(exported(format, visible), pretty=not json)
         elif name is None:
             _list(specs, json)
         else:
@@ -85,7 +94,7 @@ def tools(
 
 def _list(specs: Sequence[ToolSpec], json: bool) -> None:
     if json:
-        sys.stdout.write(to_json([_shown(spec) for spec in specs]).decode() + "\n")
+        put_json([_shown(spec) for spec in specs])
         return
     table = Table("tool", "what it does", "from", box=None, pad_edge=False)
     for spec in specs:
@@ -99,21 +108,21 @@ def _list(specs: Sequence[ToolSpec], json: bool) -> None:
 
 def _one(spec: ToolSpec, json: bool) -> None:
     if json:
-        sys.stdout.write(to_json(_shown(spec)).decode() + "\n")
+        put_json(_shown(spec))
         return
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(Text(spec.name, style="bold"))
+    out = console(sys.stdout)
+    out.print(Text(spec.name, style="bold"))
     if spec.description:
         for line in spec.description.splitlines():
-            console.print(Text(harmless(line)))
+            out.print(Text(harmless(line)))
     for title, schema in (("arguments", spec.input_schema), ("result", spec.output_schema)):
         if schema is not None:
-            console.print(Text(f"\n{title}", style="bold"))
-            console.print(Text(to_json(schema, indent=2).decode()))
+            out.print(Text(f"\n{title}", style="bold"))
+            out.print(Text(to_json(schema, indent=2).decode()))
     shown = _shown(spec)
     for key in ("timeout", "rate_limit", "requires_auth", "secrets", "tags", "source"):
         if key in shown:
-            console.print(Text(f"\n{key} ", style="bold"), Text(to_json(shown[key]).decode()))
+            out.print(Text(f"\n{key} ", style="bold"), Text(to_json(shown[key]).decode()))
 
 
 def _shown(spec: ToolSpec) -> dict[str, object]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import os
+import re
+import select
 import subprocess
 import sys
-from collections.abc import Callable
+import termios
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+PROGRAM = [sys.executable, "-m", "enclave_broker_cli"]
+SECONDS = 60
 
 CONFIG = """
 plugins = ["*", "./greetings.py"]
@@ -77,8 +84,12 @@ def build():
     application = typer.Typer()
 
     @application.command()
-    def greet(context: typer.Context, name: str) -> None:
-        print(f"hello {name}, {context.obj[0]}")
+    def greet(
+        context: typer.Context,
+        name: str = typer.Argument(help="Somebody."),
+        json: bool = typer.Option(False, "--json", help="Print JSON."),
+    ) -> None:
+        print(f"hello {name}, {(context.obj or ['broker.toml'])[0]}")
 
     return application
 
@@ -115,3 +126,101 @@ def program() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+class Terminal:
+    """A program that has a terminal of its own, 80 columns wide.
+
+    ``pipes`` are the streams that are none of the terminal's: ``{"stdout": PIPE}``.
+    """
+
+    def __init__(self, command: list[str], environment: dict[str, str], **pipes: int) -> None:
+        self._ours, theirs = os.openpty()
+        termios.tcsetwinsize(theirs, (24, 80))
+        streams = {name: pipes.get(name, theirs) for name in ("stdin", "stdout", "stderr")}
+        # Opening it makes it the controlling terminal, which shells want.
+        takes = ["sh", "-c", 'exec 9<>"$0" 9>&-; exec "$@"', os.ttyname(theirs)]
+        self.process = subprocess.Popen(
+            [*takes, *command],
+            env=environment,
+            start_new_session=True,
+            **streams,
+        )
+        os.close(theirs)
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self.shown = ""
+
+    def type(self, text: str) -> None:
+        os.write(self._ours, text.encode())
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """What matches first in all that the terminal shows, once it is there."""
+        while (found := re.search(pattern, self.shown)) is None:
+            if not self._read():
+                pytest.fail(f"{pattern!r} is not shown: {self.shown!r}")
+        return found
+
+    def rest(self) -> str:
+        """All that is shown up to the end of the program."""
+        while self._read():
+            pass
+        return self.shown
+
+    def _read(self) -> bool:
+        if not select.select([self._ours], [], [], SECONDS)[0]:
+            pytest.fail(f"nothing more is shown after {self.shown!r}")
+        try:
+            data = os.read(self._ours, 4096)
+        except OSError:  # the other end is closed
+            return False
+        self.shown += self._decoder.decode(data)
+        return bool(data)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+        os.close(self._ours)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Callable[..., Terminal]]:
+    """Starts a program in a terminal: ``terminal("tools", NO_COLOR="1", stdout=PIPE)``.
+
+    Its environment says nothing of colours but what is given. ``command`` is another program.
+    """
+    opened: list[Terminal] = []
+
+    def start(
+        *arguments: str,
+        command: list[str] | None = None,
+        pipes: dict[str, int] | None = None,
+        **environment: str,
+    ) -> Terminal:
+        environment = {"TERM": "xterm-256color", **environment}
+        started = Terminal(
+            [*(command or PROGRAM), *arguments], plain_environment(**environment), **(pipes or {})
+        )
+        opened.append(started)
+        return started
+
+    yield start
+    for each in opened:
+        each.close()
+
+
+def plain_environment(**more: str) -> dict[str, str]:
+    """The environment without what terminals and tests say of themselves in it."""
+    unwanted = (
+        "COLORTERM",
+        "COLUMNS",
+        "FORCE_COLOR",
+        "LINES",
+        "NO_COLOR",
+        "TERM",
+        "TTY_COMPATIBLE",
+    )
+    return {
+        **{name: value for name, value in os.environ.items() if name not in unwanted},
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        **more,
+    }

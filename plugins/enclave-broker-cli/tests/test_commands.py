@@ -37,13 +37,6 @@ def test_call_says_what_is_wrong(
     assert (done.stdout, done.returncode) == ("", exit_code)
 
 
-def test_call_errors_as_json(program: Program) -> None:
-    done = program("call", "--json", "users:get", "{}")
-    assert json.loads(done.stderr)["details"] == [
-        {"type": "validation_info", "field": "id", "reason": "Field required"}
-    ]
-
-
 @pytest.mark.parametrize("arguments", [["users:get", "{"], ["users:get", "[1]"], []])
 def test_call_used_wrongly(program: Program, arguments: list[str]) -> None:
     done = program("call", *arguments)

@@ -61,7 +61,6 @@ def test_run_shows_control_characters_of_tools_harmless(program: Program) -> Non
         ('await call_tool("users:get", {"id": "x"})', [], "RUNTIME_ERROR", 1),
         ('await call_tool("never:awaited")', ["--timeout", "0.5"], "SESSION_EXPIRED", 3),
         ('await call_tool("never:awaited")', ["--run-timeout", "0.5"], "DEADLINE_EXCEEDED", 3),
-        ("1", ["--runtime", "other"], "RUNTIME_ERROR", 1),
     ],
 )
 def test_run_leaves_with_the_code_of_its_outcome(
