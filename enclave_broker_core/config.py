@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from .audit import AuditConfig
 from .errors import ConfigError
 from .limits import OnError
+from .logs import LogSettings
 from .models import Frozen, Rate, SessionLimits, SessionSettings
 from .modules import is_file
 from .patterns import Pattern
@@ -86,14 +87,6 @@ class RateLimitTable(Frozen, populate_by_name=True):
         for text in rates:
             _pattern(text)
         return rates
-
-
-class LogSettings(Frozen):
-    """``[logging]``: how the ``enclave-broker`` program logs. A program that opens a broker
-    itself sets up its own logging."""
-
-    format: Literal["text", "json"] = "text"
-    level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 def _listed(given: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,27 @@ from .places import Place, Places, written
 Source = str | Path | Mapping[str, Any]
 ConfigLike = Source | Sequence[Source] | None
 
+# What a command uses that names no files.
+FILES_VARIABLE = "ENCLAVE_BROKER_CONFIG"
+DEFAULT_FILE = Path("broker.toml")
+
 _AT = re.compile(r" \(at line (\d+), column \d+\)$")
+
+
+def chosen_files(named: Sequence[Path] | None) -> list[Path] | None:
+    """The files of a command's configuration, None for defaults. ConfigError for a missing one.
+
+    Those that were named, else those in ``$ENCLAVE_BROKER_CONFIG``, parted as in ``$PATH``,
+    else ``broker.toml`` in the current directory, if there is one.
+    """
+    variable = os.environ.get(FILES_VARIABLE, "")
+    files = list(named or (Path(name) for name in variable.split(os.pathsep) if name))
+    if not files:
+        return [DEFAULT_FILE] if DEFAULT_FILE.is_file() else None
+    missing = [f"there is no configuration file {path}" for path in files if not path.is_file()]
+    if missing:
+        raise ConfigError("\n".join(missing), problems=missing)
+    return files
 
 
 @dataclass(frozen=True)

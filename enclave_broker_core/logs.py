@@ -1,4 +1,4 @@
-"""The logging middleware, and structured log lines."""
+"""The logging middleware, structured log lines, and how the program logs."""
 
 from __future__ import annotations
 
@@ -65,6 +65,24 @@ async def open_logging(config: LoggingConfig, context: OpenContext) -> AsyncIter
 
 
 LOGGING = Component("logging", open_logging, LoggingConfig)
+
+
+class LogSettings(Frozen):
+    """``[logging]``: how the ``enclave-broker`` program logs. A program that opens a broker
+    itself sets up its own logging."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def set_up_logging(settings: LogSettings) -> None:
+    """Have this process log to stderr as it says, and nowhere else."""
+    handler = logging.StreamHandler()
+    if settings.format == "json":
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
 
 
 class JsonFormatter(logging.Formatter):

@@ -36,6 +36,7 @@ class Serving:
         ]
 
 
+NO_INTEGER = "Input should be a valid integer, unable to parse string as an integer"
 ONLY_IT: dict[str, Any] = {"block_plugins": ["server"]}
 
 
@@ -67,8 +68,7 @@ async def test_a_mistake_has_its_place(tmp_path: Any) -> None:
     found = check(path, plugins=[Serving()])
     assert found == [
         f"{path}:3: server.prot: there is no such key; did you mean 'port'?",
-        f"{path}:5: server.limits.bytes: Input should be a valid integer,"
-        " unable to parse string as an integer",
+        f"{path}:5: server.limits.bytes: {NO_INTEGER}",
     ]
     with pytest.raises(ConfigError, match=r"did you mean 'port'"):
         async with open_setup(path, plugins=[Serving()]):
