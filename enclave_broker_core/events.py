@@ -164,7 +164,7 @@ def catalog_changed(version: str, added: Sequence[str], removed: Sequence[str]) 
 
 def heartbeat(session_id: str, seq: int, now: float) -> Event:
     """A sign of life of one stream: not in the log, and with the seq of the last event sent."""
-    return Event(session_id, seq, "heartbeat", to_json({"ts": milliseconds(now)}))
+    return Event(session_id, seq, "heartbeat", to_json({"ts": timestamp(now)}))
 
 
 def final_ok(result_json: bytes | None, stats: RunStats) -> Draft:

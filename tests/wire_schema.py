@@ -123,7 +123,7 @@ PAYLOADS: dict[str, dict[str, Check]] = {
     },
     "partial_result": {"path": texts, "data_": anything, "error_": ERROR, "hasNext": boolean},
     # Of one stream, and not in the log.
-    "heartbeat": {"ts": count},
+    "heartbeat": {"ts": shaped(TIMESTAMP)},
     "error": {"message": text, "code_": text, "recoverable_": boolean},
     "deadline_exceeded": {
         "elapsedMs": count,

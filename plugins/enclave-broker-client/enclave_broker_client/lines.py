@@ -26,7 +26,7 @@ PAYLOADS: Mapping[str, Mapping[str, type]] = {
     "tool_progress": {"callId": str, "phase": str, "elapsedMs": int},
     "tool_result_applied": {"callId": str},
     "partial_result": {"path": list, "hasNext": bool},
-    "heartbeat": {"ts": int},
+    "heartbeat": {"ts": str},
     "error": {"message": str},
     "deadline_exceeded": {"elapsedMs": int, "budgetMs": int},
     "catalog_changed": {"version": str, "addedActions": list, "removedActions": list},

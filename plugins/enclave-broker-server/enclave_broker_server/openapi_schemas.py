@@ -13,6 +13,7 @@ from .requests import Cancellation, Execution, NewSession, ToolResult
 
 TEXT: Mapping[str, Any] = {"type": "string"}
 COUNT: Mapping[str, Any] = {"type": "integer", "minimum": 0}
+TIMESTAMP: Mapping[str, Any] = {"type": "string", "format": "date-time", "pattern": "Z$"}
 BOOLEAN: Mapping[str, Any] = {"type": "boolean"}
 OBJECT: Mapping[str, Any] = {"type": "object"}
 ANYTHING: Mapping[str, Any] = {}
@@ -136,7 +137,7 @@ def _events() -> dict[str, Any]:
         "session_init": (
             {
                 "cancelUrl": TEXT,
-                "expiresAt": {"type": "string", "format": "date-time", "pattern": "Z$"},
+                "expiresAt": TIMESTAMP,
                 "encryption": _object({"enabled": {"const": False}}),
             },
             {"replayUrl": TEXT},
@@ -163,7 +164,7 @@ def _events() -> dict[str, Any]:
             {"path": _list(TEXT), "hasNext": BOOLEAN},
             {"data": ANYTHING, "error": failure},
         ),
-        "heartbeat": ({"ts": COUNT}, {}),
+        "heartbeat": ({"ts": TIMESTAMP}, {}),
         "error": ({"message": TEXT}, {"code": TEXT, "recoverable": BOOLEAN}),
         "deadline_exceeded": (
             {"elapsedMs": COUNT, "budgetMs": {"type": "integer", "minimum": 1}},
