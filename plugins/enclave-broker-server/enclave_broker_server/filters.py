@@ -89,6 +89,8 @@ class _Filter(_Given):
     mode: Literal["include", "exclude"]
     rules: Annotated[list[_Rule], Field(max_length=MAX_RULES)]
     always_allow: Annotated[list[EventType], Field(max_length=MAX_TYPES)] | None = None
+    # The stock client may send it, for an engine that needs a clock to be stopped by.
+    regex_timeout_ms: float | None = None
 
 
 class _Test(NamedTuple):
@@ -250,7 +252,7 @@ class _Compiler:
                 break
             at = f"{place}[{position}]"
             pattern = self._pattern(at, given)
-            path = None if given.field is None else tuple(given.field.split("."))
+            path = tuple(given.field.split(".")) if given.field else None
             if path is not None and ("" in path or len(path) > MAX_DEPTH):
                 self.mistakes[f"{at}.field"] = (
                     f"must be at most {MAX_DEPTH} names with dots between them"

@@ -133,6 +133,11 @@ def test_any_or_all_patterns() -> None:
         assert [wanted.allows(subject) for subject in (one, both, none)] == expected
 
 
+def test_the_stock_clients_time_for_a_regex_is_no_mistake() -> None:
+    given = {"mode": "include", "rules": [types("log")], "regexTimeoutMs": 100}
+    assert seen(given) == ["session_init", "log", "heartbeat", "final"]
+
+
 # Patterns and fields
 
 CALL = event("tool_call", {"callId": "c_1", "toolName": "users:get", "args": {"id": 1}})
@@ -185,6 +190,7 @@ def test_without_a_field_it_is_the_whole_payload_as_json() -> None:
     ):
         assert matches(given, CALL)
         assert matches(given | {"field": "payload"}, CALL)
+        assert matches(given | {"field": ""}, CALL)
     assert not matches({"type": "exact", "pattern": "tool_call"}, CALL)
 
 

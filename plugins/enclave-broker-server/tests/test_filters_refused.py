@@ -50,7 +50,7 @@ PATTERN = "filter.rules[1].content.patterns[1]"
         (patterned(case_insensitive=True), f"{PATTERN}.case_insensitive: is not known here"),
         (patterned(flags="i"), f"{PATTERN}.flags: is not known here"),
         (patterned(field="x" * 257), f"{PATTERN}.field: String should have at most 256"),
-        (patterned(field=""), f"{PATTERN}.field: must be at most 32 names"),
+        (patterned(field="."), f"{PATTERN}.field: must be at most 32 names"),
         (patterned(field="payload..a"), f"{PATTERN}.field: must be at most 32 names"),
         (patterned(field="a" + ".a" * 32), f"{PATTERN}.field: must be at most 32 names"),
         (patterned(type="glob", pattern="[a"), f"{PATTERN}.pattern: pattern '[a' has an empty or"),
