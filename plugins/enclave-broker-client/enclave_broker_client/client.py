@@ -109,8 +109,8 @@ class Client:
         The session's id is chosen here unless it is given, so that a request whose answer is
         lost can be repeated. Entered, it raises what the server refuses the session for.
         """
-        following, outcome = self._connection.running(code, session_id, filter, options)
-        return EventStream(self._driver(), following, outcome)
+        following = self._connection.running(code, session_id, filter, options)
+        return EventStream(self._driver(), following)
 
     # Sessions
 

@@ -30,35 +30,28 @@ class Connection:
 
     def running(
         self, code: str, session_id: str | None, filter: Filter | None, options: SessionOptions
-    ) -> tuple[Following, Outcome]:
+    ) -> Following:
         """Follows a session that is made to run code, and ends with it."""
         session_id = new_session_id() if session_id is None else require_session_id(session_id)
-        outcome = Outcome(last=True)
         opening = self.asking.running(session_id, code, options, filter)
-        following = Following(
+        return Following(
             session_id,
             self.settings,
             filter=filter,
             opening=opening,
-            repeatable=True,
-            ends=outcome.see,
+            outcome=Outcome(last=True),
         )
-        return following, outcome
 
-    def executing(
-        self, session_id: str, code: str, filter: Filter | None, last_seq: int
-    ) -> tuple[Following, Outcome]:
-        """Follows one run in a session whose last known event is given."""
-        outcome = Outcome(last=False)
-        following = Following(
+    def executing(self, session_id: str, code: str, filter: Filter | None) -> Following:
+        """Follows one run in a session."""
+        return Following(
             session_id,
             self.settings,
-            from_seq=last_seq + 1,
             filter=filter,
             opening=self.asking.executing(session_id, code, filter),
-            ends=outcome.see,
+            repeatable=False,
+            outcome=Outcome(last=False),
         )
-        return following, outcome
 
     def following(self, session_id: str, from_seq: int, filter: Filter | None) -> Following:
         return Following(

@@ -4,7 +4,7 @@ connection breaks."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from enclave_broker_core.errors import BrokerError, SessionNotFoundError
@@ -13,7 +13,7 @@ from enclave_broker_core.events import Event
 from .answers import whole
 from .errors import ConnectionLostError, MissingEventsError, ProtocolError
 from .lines import LineReader, event_of
-from .outcomes import final_error
+from .outcomes import Outcome, final_error
 from .refusals import Refusal, refusal
 from .retrying import Retrying
 from .settings import ClientSettings
@@ -23,15 +23,17 @@ from .steps import NDJSON, Close, Head, Open, Read, Steps, get
 PASSING = frozenset({429, 502, 503, 504})
 # What something in between answers when it does not know what became of a request.
 UNKNOWN = frozenset({502, 504})
+LONGEST_SEQ = 18
 
 
 class Following:
     """The events of one session from ``from_seq`` on, up to the final one.
 
-    ``opening`` is the request that makes the session, or begins a run in it, and streams what
-    comes of it. It is sent once; when it is ``repeatable``, the server knows whether it has
-    had it, and nobody knows whether it has, then again. ``ends`` says after which event
-    nothing more is wanted. A ``filter`` leaves gaps, and without one a gap is an error.
+    ``opening`` is the request that makes the session and streams what comes of it; it is sent
+    again when nobody knows whether the server has had it, as that knows the session by its id.
+    When it is not ``repeatable`` it begins a run in a session, and is sent once. ``outcome``
+    says after which event nothing more is wanted. A ``filter`` leaves gaps, and without one a
+    gap is an error.
     """
 
     def __init__(
@@ -42,8 +44,8 @@ class Following:
         from_seq: int = 1,
         filter: Mapping[str, Any] | None = None,
         opening: Open | None = None,
-        repeatable: bool = False,
-        ends: Callable[[Event], bool] | None = None,
+        repeatable: bool = True,
+        outcome: Outcome | None = None,
     ) -> None:
         self.session_id = session_id
         self.place = max(1, from_seq) - 1
@@ -52,9 +54,9 @@ class Following:
         self._filter = filter
         self._opening = opening
         self._repeatable = repeatable
-        self._ends = ends
-        # The first event of a run is wherever the session is by then.
-        self._in_order = filter is None and (opening is None or repeatable)
+        self.outcome = outcome
+        # A run begins wherever the session is by then.
+        self._placed = repeatable
         self._unsure = False
         self._looking = False
         self._connected = False
@@ -77,6 +79,8 @@ class Following:
             if refused is not None:
                 yield from self._after(posting, refused)
                 continue
+            if not self._placed:
+                self._place(head.headers)
             self._connected = True
             self._to_the_end = posting
             self._opening = None
@@ -96,6 +100,15 @@ class Following:
         yield Close()
         self._connected = False
         return None
+
+    def _place(self, headers: Mapping[str, str]) -> None:
+        """Take from an answer where its run begins, and which one it is."""
+        first = headers.get("x-first-seq", "")
+        if first.isdecimal() and 0 < len(first) <= LONGEST_SEQ:
+            self.place = max(1, int(first)) - 1
+            self._placed = True
+        if self.outcome is not None:
+            self.outcome.run_id = headers.get("x-run-id")
 
     def _request(self) -> Open:
         if self._opening is not None and not self._looking:
@@ -163,6 +176,8 @@ class Following:
             return
         yield Close()
         self._connected = False
+        if not self._placed:
+            raise lost
         # What there is of a line comes again, with all that is behind the last event.
         self._lines.clear()
         yield from self._retrying.after(lost)
@@ -180,12 +195,13 @@ class Following:
             return False
         if event.seq <= self.place:
             return False
-        if self._in_order and event.seq > self.place + 1 and not _announced(event):
+        in_order = self._placed and self._filter is None
+        if in_order and event.seq > self.place + 1 and not _announced(event):
             raise MissingEventsError(self.place + 1, event.seq - 1)
-        self._in_order = self._filter is None
+        self._placed = True
         self._retrying.reset()
         self.place = event.seq
-        last = self._ends is not None and self._ends(event)
+        last = self.outcome is not None and self.outcome.see(event)
         self.ended = last or event.type == "final"
         return True
 

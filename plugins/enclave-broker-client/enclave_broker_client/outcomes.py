@@ -26,8 +26,8 @@ def final_error(payload: Mapping[str, Any], status: int | None = None) -> Broker
 class Outcome:
     """Watches events go by until one says how the code ended.
 
-    With ``last`` the session ends with its code. Otherwise it is one run of several, whose
-    numbers are counted here, since no event has them.
+    With ``last`` the session ends with its code. Otherwise it is one run of several, that of
+    ``run_id``, whose numbers are counted here, since no event has them.
     """
 
     def __init__(self, *, last: bool) -> None:
@@ -35,6 +35,7 @@ class Outcome:
         self._started = time.monotonic()
         self._calls = 0
         self._printed = 0
+        self.run_id: str | None = None
         self.found: RunOutcome | None = None
 
     def see(self, event: Event) -> bool:
@@ -55,6 +56,8 @@ class Outcome:
     def _run(self, payload: Mapping[str, Any]) -> None:
         path = payload["path"]
         if len(path) != 2 or path[0] != "run" or payload["hasNext"]:
+            return
+        if self.run_id is not None and path[1] != self.run_id:
             return
         stats = RunStats(time.monotonic() - self._started, self._calls, self._printed)
         error = payload.get("error")

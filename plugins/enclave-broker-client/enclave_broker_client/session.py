@@ -28,7 +28,6 @@ class ClientSession:
         self._connection = connection
         self._asking = connection.asking
         self._driver = driver
-        self._last_seq = 0
 
     async def call(
         self,
@@ -53,8 +52,8 @@ class ClientSession:
         What an earlier run defined is still there. It is not sent again when nobody knows
         whether the server has had it: that is a ConnectionLostError.
         """
-        following, outcome = self._connection.executing(self.id, code, filter, self._last_seq)
-        return EventStream(self._driver(), following, outcome, self._saw)
+        following = self._connection.executing(self.id, code, filter)
+        return EventStream(self._driver(), following)
 
     async def run(self, code: str) -> RunOutcome:
         """Run code; how it ended. What the code did wrong is in there, and not raised."""
@@ -84,9 +83,6 @@ class ClientSession:
     async def delete(self) -> None:
         """Cancel the session and have it forgotten, with its events and its history."""
         await self._driver().ask(self._asking.delete(self.id))
-
-    def _saw(self, seq: int) -> None:
-        self._last_seq = max(self._last_seq, seq)
 
     def __repr__(self) -> str:
         return f"ClientSession({self.id!r})"

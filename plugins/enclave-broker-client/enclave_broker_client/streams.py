@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -11,26 +10,13 @@ from enclave_broker_core.events import Event
 
 from .driving import Driver, SyncDriver
 from .following import Following
-from .outcomes import Outcome
 
 
 class _Stream:
     """What both kinds of streams know."""
 
-    def __init__(
-        self,
-        following: Following,
-        outcome: Outcome | None,
-        seen: Callable[[int], None] | None,
-    ) -> None:
+    def __init__(self, following: Following) -> None:
         self._following = following
-        self._outcome = outcome
-        self._seen = seen
-
-    def _given(self, event: Event | None) -> Event | None:
-        if event is not None and self._seen is not None:
-            self._seen(event.seq)
-        return event
 
     @property
     def session_id(self) -> str:
@@ -44,9 +30,10 @@ class _Stream:
     @property
     def outcome(self) -> RunOutcome:
         """How the code ended. RuntimeError until the event that tells it was given."""
-        if self._outcome is None or self._outcome.found is None:
+        outcome = self._following.outcome
+        if outcome is None or outcome.found is None:
             raise RuntimeError("the stream has not told how the code ended")
-        return self._outcome.found
+        return outcome.found
 
 
 class EventStream(_Stream):
@@ -58,14 +45,8 @@ class EventStream(_Stream):
     goes on.
     """
 
-    def __init__(
-        self,
-        driver: Driver,
-        following: Following,
-        outcome: Outcome | None = None,
-        seen: Callable[[int], None] | None = None,
-    ) -> None:
-        super().__init__(following, outcome, seen)
+    def __init__(self, driver: Driver, following: Following) -> None:
+        super().__init__(following)
         self._driver = driver
 
     async def __aenter__(self) -> Self:
@@ -88,7 +69,7 @@ class EventStream(_Stream):
         return self
 
     async def __anext__(self) -> Event:
-        event = self._given(await self._driver.run(self._following.next()))
+        event = await self._driver.run(self._following.next())
         if event is None:
             raise StopAsyncIteration
         return event
@@ -103,14 +84,8 @@ class EventStream(_Stream):
 class SyncEventStream(_Stream):
     """Events, for ``for``, inside of ``with``; the rest is as with ``EventStream``."""
 
-    def __init__(
-        self,
-        driver: SyncDriver,
-        following: Following,
-        outcome: Outcome | None = None,
-        seen: Callable[[int], None] | None = None,
-    ) -> None:
-        super().__init__(following, outcome, seen)
+    def __init__(self, driver: SyncDriver, following: Following) -> None:
+        super().__init__(following)
         self._driver = driver
 
     def __enter__(self) -> Self:
@@ -133,7 +108,7 @@ class SyncEventStream(_Stream):
         return self
 
     def __next__(self) -> Event:
-        event = self._given(self._driver.run(self._following.next()))
+        event = self._driver.run(self._following.next())
         if event is None:
             raise StopIteration
         return event

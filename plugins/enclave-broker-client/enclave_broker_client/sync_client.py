@@ -96,8 +96,8 @@ class SyncClient:
         **options: Unpack[SessionOptions],
     ) -> SyncEventStream:
         """As ``Client.stream``."""
-        following, outcome = self._connection.running(code, session_id, filter, options)
-        return SyncEventStream(self._driver(), following, outcome)
+        following = self._connection.running(code, session_id, filter, options)
+        return SyncEventStream(self._driver(), following)
 
     # Sessions
 

@@ -24,7 +24,6 @@ class SyncClientSession:
         self._connection = connection
         self._asking = connection.asking
         self._driver = driver
-        self._last_seq = 0
 
     def call(
         self,
@@ -40,8 +39,8 @@ class SyncClientSession:
 
     def execute(self, code: str, *, filter: Filter | None = None) -> SyncEventStream:
         """As ``ClientSession.execute``."""
-        following, outcome = self._connection.executing(self.id, code, filter, self._last_seq)
-        return SyncEventStream(self._driver(), following, outcome, self._saw)
+        following = self._connection.executing(self.id, code, filter)
+        return SyncEventStream(self._driver(), following)
 
     def run(self, code: str) -> RunOutcome:
         """As ``ClientSession.run``."""
@@ -73,9 +72,6 @@ class SyncClientSession:
     def delete(self) -> None:
         """As ``ClientSession.delete``."""
         self._driver().ask(self._asking.delete(self.id))
-
-    def _saw(self, seq: int) -> None:
-        self._last_seq = max(self._last_seq, seq)
 
     def __repr__(self) -> str:
         return f"SyncClientSession({self.id!r})"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from cut_proxy import Proxy, proxy_to
 from enclave_broker_client import following
 from served import Server, served
 from wire_schema import problems
@@ -27,6 +28,13 @@ def server(portal: BlockingPortal) -> Iterator[Server]:
     """A broker with a sandbox and a few tools, for everybody."""
     with portal.wrap_async_context_manager(served(portal)) as server:
         yield server
+
+
+@pytest.fixture
+def proxy(portal: BlockingPortal, server: Server) -> Iterator[Proxy]:
+    """Between a client and the server."""
+    with portal.wrap_async_context_manager(proxy_to(server.url)) as proxy:
+        yield proxy
 
 
 @pytest.fixture
