@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from enclave_broker_core.events import Event
 from enclave_broker_core.session import Session
 
-from .answers import Answer, HttpError
+from .answers import Answer, Header, HttpError
 from .body import header, json_body
 from .requests import Execution
 from .resources import resource
@@ -69,6 +69,8 @@ class StreamRoutes:
             heartbeat=self._service.heartbeat(),
             until=ends(run_id),
             sse=wants_sse(request),
+            # What a client needs that loses this stream before its first event.
+            headers=[(b"x-run-id", run_id.encode()), (b"x-first-seq", b"%d" % (last + 1))],
         )
 
 
@@ -82,6 +84,7 @@ def stream_of(
     filter: Filter | None = None,
     until: Callable[[Event], bool] | None = None,
     sse: bool = False,
+    headers: Sequence[Header] = (),
 ) -> ASGIApp:
     """The answer that streams a session's events, in one of the places that there are."""
     source = EventSource(
@@ -92,7 +95,7 @@ def stream_of(
         until=until,
         base=request.scope.get("root_path", ""),
     )
-    answer = StreamAnswer(source, service.settings.streams, sse=sse)
+    answer = StreamAnswer(source, service.settings.streams, sse=sse, headers=headers)
 
     async def placed(scope: Scope, receive: Receive, send: Send) -> None:
         with service.streams.place(session.id):
