@@ -19,6 +19,7 @@ from enclave_broker_core import Broker, Session
 from enclave_broker_core.models import Principal
 
 SECONDS = 15
+Serving = Callable[..., AbstractAsyncContextManager[str]]
 ANSWERS = {
     "tool_result": {"type": text, "id": text, "data": anything},
     "tool_error": {
@@ -94,6 +95,42 @@ class Socket:
             for event, line in found
             if "protocolVersion" in event and event["type"] not in passing
         ]
+
+
+class Gate:
+    """A call of ``wait`` that has begun, and ends when it is let."""
+
+    def __init__(self) -> None:
+        self.reached = anyio.Event()
+        self.open = anyio.Event()
+        self.cancelled = False
+
+    async def wait(self) -> str:
+        self.reached.set()
+        try:
+            await self.open.wait()
+        except anyio.get_cancelled_exc_class():
+            self.cancelled = True
+            raise
+        return "waited"
+
+    async def begun(self) -> None:
+        with anyio.fail_after(SECONDS):
+            await self.reached.wait()
+
+    def broker(self, **options: Any) -> Broker:
+        broker = Broker(**options)
+        broker.tool("wait")(self.wait)
+
+        @broker.tool("echo")
+        async def echo(value: Any) -> Any:
+            return value
+
+        @broker.tool("fail")
+        async def fail() -> None:
+            raise ValueError("no luck")
+
+        return broker
 
 
 class Server:

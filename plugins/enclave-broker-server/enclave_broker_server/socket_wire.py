@@ -24,9 +24,9 @@ LAST_FRAME = 1.0
 
 
 class SocketWire:
-    """What goes to a client. Nothing is sent any more, and nothing fails, once it has ended.
+    """What goes to a client. Once that has gone nothing is sent any more, and nothing fails.
 
-    ``ended`` is set when the client has gone, and when there is a reason to close.
+    ``ended`` is set when there is a reason to close, or when ``gone`` was called.
     """
 
     def __init__(self, send: Send, source: EventSource, settings: StreamSettings) -> None:
@@ -35,9 +35,15 @@ class SocketWire:
         self._source = source
         self._settings = settings
         self._lock = anyio.Lock()
+        self._broken = False
         self._sent = source.seq
         self._told_final = False
         self._closing: tuple[int, str] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is any use in sending."""
+        return not (self._broken or self.ended.is_set())
 
     async def event(self, event: Event) -> None:
         async with self._lock:
@@ -61,7 +67,7 @@ class SocketWire:
             await self._put(Event(self._source.session.id, max(1, self._sent), *draft).to_json())
 
     def gone(self) -> None:
-        """The client has left."""
+        """The client has left, and there is nothing more to read of what it sent."""
         self.ended.set()
 
     def end(self, code: int, reason: str) -> None:
@@ -80,14 +86,15 @@ class SocketWire:
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
     async def _put(self, text: bytes) -> None:
-        if self.ended.is_set():
+        if not self.is_open:
             return
         message = {"type": "websocket.send", "text": text.decode()}
         try:
             keeps_up = await written(self._send, message, self._source, self._settings)
         except (OSError, RuntimeError):
-            # The second is what uvicorn says when it has closed the socket by itself.
-            self.gone()
+            # The second is what uvicorn says when it has closed the socket by itself. What the
+            # client sent before it left is still to be read, and then that it left.
+            self._broken = True
             return
         except BrokerError:
             keeps_up = False  # it can't be told, and who is dropped can come back

@@ -115,7 +115,7 @@ class _Socket:
 
     async def _follow(self) -> None:
         try:
-            while not self._source.done:
+            while not self._source.done and self._wire.is_open:
                 for event in await self._source.next():
                     await self._wire.event(event)
             # The calls have ended with the session; their answers may still be on the way.
@@ -124,7 +124,8 @@ class _Socket:
             _log.exception("the events of session %s can't be sent", self._session.id)
             self._wire.end(FAILED, "something failed here: come back, and replay")
         else:
-            self._wire.end(NORMAL, "the session has ended")
+            if self._wire.is_open:
+                self._wire.end(NORMAL, "the session has ended")
 
     async def _read(self, receive: Receive) -> None:
         while not self._wire.ended.is_set():

@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
-import anyio
 import pytest
 from enclave_broker_server.settings import ServerSettings, StreamSettings
-from sockets import SECONDS, Server
+from sockets import Gate, Server, Serving
 from wire_schema import log_problems
 
-from enclave_broker_core import Broker, use
+from enclave_broker_core import use
 from enclave_broker_core.client_tools import ClientTool
 
 pytestmark = pytest.mark.anyio
 
-Serving = Callable[..., AbstractAsyncContextManager[str]]
 
 ASK = ClientTool(
     name="client:ask",
     input_schema={"type": "object", "properties": {"n": {"type": "integer"}}},
     output_schema={"type": "string"},
 )
-
-
-class Gate:
-    """A tool that has begun, and ends when it is let."""
-
-    def __init__(self) -> None:
-        self.reached = anyio.Event()
-        self.open = anyio.Event()
-
-    async def begun(self) -> None:
-        with anyio.fail_after(SECONDS):
-            await self.reached.wait()
 
 
 @pytest.fixture
@@ -47,22 +32,7 @@ def gate() -> Gate:
 
 @pytest.fixture
 async def server(gate: Gate, serving: Serving) -> AsyncIterator[Server]:
-    broker = Broker(runtime=use("monty", workers=1))
-
-    @broker.tool("echo")
-    async def echo(value: Any) -> Any:
-        return value
-
-    @broker.tool("fail")
-    async def fail() -> None:
-        raise ValueError("no luck")
-
-    @broker.tool("wait")
-    async def wait() -> str:
-        gate.reached.set()
-        await gate.open.wait()
-        return "waited"
-
+    broker = gate.broker(runtime=use("monty", workers=1))
     settings = ServerSettings(streams=StreamSettings(heartbeat=1))
     async with broker, serving(broker, settings=settings) as url:
         yield Server(broker, url)
