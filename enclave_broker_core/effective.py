@@ -97,7 +97,9 @@ class _Hiding:
         backend = data.get("rate_limit", {}).get("backend")
         if backend is not None:
             self._models["rate_limit", "backend"] = _model(plugins, "limiter", backend)
-        self._models[("server",)] = server_model(plugins.commands())
+        server = server_model(plugins.commands())
+        if server is not None:
+            self._models[("server",)] = server
 
     def shown(self, place: Place, value: Any) -> Any:
         if self._is_secret(place, value):

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from enclave_broker_core.config_files import DEFAULT_FILE, FILES_VARIABLE
 from enclave_broker_core.models import Principal
 
 from .names import tool_names
-from .paths import DEFAULT, VARIABLE
 
 
 def here_or_above(context: typer.Context, given: bool) -> bool:
@@ -25,7 +25,7 @@ ConfigOption = Annotated[
         "-c",
         metavar="PATH",
         help="The broker's configuration; of several, the later ones go over the earlier."
-        f" Else ${VARIABLE}, else {DEFAULT} if there is one.",
+        f" Else ${FILES_VARIABLE}, else {DEFAULT_FILE} if there is one.",
     ),
 ]
 ToolArgument = Annotated[

@@ -47,7 +47,8 @@ def create_app(
     wants to stop it without haste.
     """
     settings = settings or ServerSettings()
-    key = None if settings.ticket_key is None else settings.ticket_key.encode()
+    secret = settings.ticket_key
+    key = None if secret is None else secret.get_secret_value().encode()
 
     async def first_use(session_id: str, nonce: str) -> bool:
         session = await broker.get_session(session_id)

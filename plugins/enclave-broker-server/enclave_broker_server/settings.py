@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from enclave_broker_core.models import Count, Frozen, Seconds
 
@@ -70,4 +70,4 @@ class ServerSettings(Frozen):
     sockets: SocketSettings = SocketSettings()
     idempotency_window: Seconds = 86_400.0
     drain_timeout: Seconds = 30.0
-    ticket_key: str | None = Field(default=None, min_length=32, repr=False)
+    ticket_key: SecretStr | None = Field(default=None, min_length=32)
