@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import anyio
 import pytest
+from enclave_broker_memory.config import MemoryStoreConfig
+from enclave_broker_memory.store import MemoryStore
 from enclave_broker_server import listening
 from enclave_broker_server.settings import ServerSettings, StreamSettings
 from sockets import SECONDS, Gate, Server, Serving, Socket
@@ -177,20 +180,36 @@ async def test_an_open_socket_is_told_that_the_server_stops(gate: Gate, serving:
         assert not session.is_ending
 
 
-async def test_a_session_that_ends_answers_its_calls_before_the_socket_is_closed(
-    server: Server, gate: Gate
+class Lingering(MemoryStore):
+    """Writes the final event, and is not done before it is let."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStoreConfig())
+        self.done = anyio.Event()
+
+    async def end(self, *given: Any) -> bool:
+        ended = await super().end(*given)
+        await self.done.wait()
+        return ended
+
+
+async def test_the_calls_of_a_session_that_ends_are_answered_before_the_socket_is_closed(
+    gate: Gate, serving: Serving
 ) -> None:
-    session = await server.session()
-    async with server.socket(session.id) as socket:
-        for n in range(5):
-            await socket.call("wait", str(n))
-        await socket.event("tool_call")
-        await gate.begun()
-        while len([e for e in socket.events if e["type"] == "tool_call"]) < 5:
-            await socket.next()
-        await session.end(BrokerError("it is late"))
-        assert await socket.closed() == 1000
-    assert sorted(answer["id"] for answer in socket.answers) == ["0", "1", "2", "3", "4"]
-    assert {answer["error"]["message"] for answer in socket.answers} == {
-        "the session has ended: it is late"
-    }
+    store = Lingering()
+    async with gate.broker(store=store) as broker, serving(broker) as url:
+        server = Server(broker, url)
+        session = await server.session()
+        async with server.socket(session.id) as socket:
+            await socket.call("wait", "w")
+            await gate.begun()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(session.end, BrokerError("it is late"))
+                await socket.event("final")
+                await socket.connection.send("garbage, of which no event tells any more")
+                store.done.set()
+                assert await socket.closed() == 1000
+    (answer,) = socket.answers
+    assert answer["id"] == "w"
+    assert answer["error"]["message"] == "the session has ended: it is late"
+    assert socket.events[-1]["type"] == "final"
