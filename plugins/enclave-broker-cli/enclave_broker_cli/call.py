@@ -32,7 +32,7 @@ def call(
     context: typer.Context,
     name: ToolArgument,
     arguments: Annotated[
-        str, typer.Argument(metavar="[JSON|-]", help="Its arguments, an object; - is stdin.")
+        str, typer.Argument(metavar="JSON|-", help="Its arguments, an object; - is stdin.")
     ] = "{}",
     config: ConfigOption = None,
     json: JsonOption = False,

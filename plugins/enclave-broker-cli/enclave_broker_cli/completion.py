@@ -36,7 +36,7 @@ class Shell(enum.StrEnum):
 
 def completion(
     shell: Annotated[
-        Shell, typer.Argument(metavar="bash|zsh|fish", help="The shell that the script is for.")
+        Shell, typer.Argument(metavar="SHELL", help="The shell that the script is for.")
     ],
     json: JsonOption = False,
 ) -> None:
@@ -46,9 +46,9 @@ def completion(
     changed: source the script, or write it where the shell looks for completions.
 
     \b
-    bash  echo 'eval "$(enclave-broker completion bash)"' >> ~/.bashrc
-    zsh   enclave-broker completion zsh > "${fpath[1]}/_enclave-broker"
-    fish  enclave-broker completion fish > ~/.config/fish/completions/enclave-broker.fish
+    bash: ~/.local/share/bash-completion/completions/enclave-broker
+    zsh:  _enclave-broker in a directory of $fpath
+    fish: ~/.config/fish/completions/enclave-broker.fish
     """
     script = resources.files(__package__).joinpath("scripts", f"completion.{shell}").read_text()
     if json:

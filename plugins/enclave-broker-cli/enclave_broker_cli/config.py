@@ -26,7 +26,7 @@ def config_commands() -> typer.Typer:
     application = typer.Typer(
         no_args_is_help=True,
         rich_markup_mode=None,
-        help="Show the configuration that is in effect, or the schema of all.",
+        help="Show the configuration in effect, or the schema of all.",
     )
     application.command()(show)
     application.command()(schema)
@@ -59,11 +59,11 @@ def show(
 
 
 def schema(context: typer.Context, config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Print the JSON Schema of a configuration, with the parts of the installed plugins.
+    """Print the JSON Schema of a configuration.
 
-    Editors use it when a configuration begins with the line "#:schema ./broker.schema.json".
-    Leaves with 2 when a plugin did not load, whose parts are then missing from it. With
-    --json it stands on one line.
+    It has the parts of the installed plugins. Editors use it when a configuration begins
+    with the line "#:schema ./broker.schema.json". Leaves with 2 when a plugin did not load,
+    whose parts are then missing from it. With --json it stands on one line.
     """
     plugins = load_plugins(config_paths(context, config), environment=True)
     put_json(config_schema(plugins), pretty=not json)

@@ -37,7 +37,7 @@ def tools(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME]", autocompletion=tool_names, help="One tool, with its schemas."
+            metavar="NAME", autocompletion=tool_names, help="One tool, with its schemas."
         ),
     ] = None,
     config: ConfigOption = None,

@@ -11,8 +11,11 @@ import sys
 import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from enclave_broker_cli.main import build
 
 PROGRAM = [sys.executable, "-m", "enclave_broker_cli"]
 SECONDS = 60
@@ -128,6 +131,29 @@ def program() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
+@pytest.fixture
+def find_commands() -> Callable[[], dict[str, Any]]:
+    """Finds all commands, also those of the installed plugins and of the one in the directory.
+
+    Each by the words that name it; the program itself has none.
+    """
+
+    def find() -> dict[str, Any]:
+        root: Any = typer.main.get_command(build())
+        context = root.make_context("enclave-broker", [], resilient_parsing=True)
+        return dict(_commands_of(root, context))
+
+    return find
+
+
+def _commands_of(command: Any, context: Any, *above: str) -> Iterator[tuple[str, Any]]:
+    yield " ".join(above), command
+    for name in command.list_commands(context) if hasattr(command, "list_commands") else ():
+        below = command.get_command(context, name)
+        child = type(context)(below, info_name=name, parent=context)
+        yield from _commands_of(below, child, *above, name)
+
+
 class Terminal:
     """A program that has a terminal of its own, 80 columns wide.
 
@@ -206,6 +232,11 @@ def terminal() -> Iterator[Callable[..., Terminal]]:
     yield start
     for each in opened:
         each.close()
+
+
+@pytest.fixture(name="plain_environment")
+def _plain_environment() -> Callable[..., dict[str, str]]:
+    return plain_environment
 
 
 def plain_environment(**more: str) -> dict[str, str]:
