@@ -21,6 +21,8 @@ class Publisher:
     """A server on loopback that answers as it is told, and counts how often it is asked.
 
     ``arrived`` is released for each request. ``gate`` holds answers back while it is clear.
+    An answer with ``endless`` bytes repeats them, one piece each ``pause`` seconds, until
+    whoever asked has gone away.
     """
 
     def __init__(self, server: ThreadingHTTPServer) -> None:
@@ -28,6 +30,8 @@ class Publisher:
         self.status = 200
         self.headers: dict[str, str] = {}
         self.body = b""
+        self.endless = b""
+        self.pause = 0.0
         self.asked: list[dict[str, str]] = []
         self.arrived = threading.Semaphore(0)
         self.gate = threading.Event()
@@ -57,6 +61,9 @@ def publisher() -> Iterator[Publisher]:
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(state.body)
+                while state.endless:
+                    self.wfile.write(state.endless)
+                    threading.Event().wait(state.pause)
             except OSError:
                 pass  # whoever asked has gone away
 

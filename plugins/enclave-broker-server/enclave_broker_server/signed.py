@@ -17,8 +17,8 @@ from enclave_broker_core.json_form import NotJsonError, parse
 
 LARGEST = 64 * 1024
 COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]*")
-# Of these a key would come from the token itself, or a rule that is not known here.
-REFUSED_HEADERS = frozenset({"crit", "b64", "jwk", "jku", "x5c", "x5u"})
+# A key would come from the token itself, or a rule that nobody here knows.
+REFUSED_HEADERS = frozenset({"crit", "jwk", "jku", "x5c", "x5u"})
 
 
 class TokenError(ValueError):

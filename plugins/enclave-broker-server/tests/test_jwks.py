@@ -95,6 +95,10 @@ async def test_a_key_without_an_id_is_meant_when_no_other_is(
         assert await kids(keys, "any") == [None]
         assert await kids(keys, None) == [None]
         assert await kids(keys, "any", "ES256") == []
+        # A key of the very id goes before it, once it is there.
+        server.body = json.dumps({"keys": [nameless, *jwks(RSA)["keys"]]}).encode()
+        clock.now += 30
+        assert await kids(keys) == ["rsa"]
 
 
 # Several who wait for one fetch

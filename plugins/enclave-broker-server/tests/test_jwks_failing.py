@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Iterator
 
+import anyio
 import pytest
 from enclave_broker_server.jwks import KeysUnavailableError
 from issuers import ED, RSA, STRANGER, jwks
@@ -151,6 +152,28 @@ async def test_a_slow_answer_is_given_up(
             await kids(keys)
         server.gate.set()
     assert "0.05 s" in caplog.text or "Timeout" in caplog.text
+
+
+async def test_an_endless_answer_is_not_read_to_its_end(
+    server: Publisher, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.body, server.endless = b"", b" " * 10_000
+    with anyio.fail_after(30):
+        async with opened(server, clock, fetch_timeout=1e6) as keys:
+            with pytest.raises(KeysUnavailableError):
+                await kids(keys)
+    assert "more than 262144 bytes" in caplog.text
+
+
+async def test_an_answer_that_trickles_is_given_up(
+    server: Publisher, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.body, server.endless, server.pause = b"", b" ", 0.01
+    with anyio.fail_after(30):
+        async with opened(server, clock, fetch_timeout=0.2) as keys:
+            with pytest.raises(KeysUnavailableError):
+                await kids(keys)
+    assert "no whole answer in 0.2 s" in caplog.text
 
 
 async def test_keys_that_can_t_be_used_are_left_out(server: Publisher, clock: Clock) -> None:

@@ -111,6 +111,9 @@ HOSTILE = {
     "a URL of keys": token(STRANGER, header={"jku": "https://evil.example/keys"}),
     "a URL of certificates": token(STRANGER, header={"x5u": "https://evil.example/c"}),
     "certificates": token(STRANGER, header={"x5c": ["MIIB"]}),
+    "a good one with a URL of keys": with_header(jku=f"{ISSUER}/keys"),
+    "a good one with a URL of certificates": with_header(x5u=f"{ISSUER}/c"),
+    "a good one with certificates": with_header(x5c=["MIIB"]),
     "crit of exp": with_header(crit=["exp"], exp=1),
     "crit of the unknown": with_header(crit=["x-new"], **{"x-new": 1}),
     "crit twice": with_header(crit=["b64", "b64"], b64=True),
@@ -152,6 +155,7 @@ HOSTILE = {
     "a long number": signed(PAYLOAD.replace(b'"sub"', b'"x": ' + b"9" * 5000 + b', "sub"')),
     "larger than is allowed": token(more="x" * 16 * 1024),
     "larger than any": token(more="x" * LARGEST),
+    "larger than any, of another issuer": token(iss="https://x.example", more="x" * LARGEST),
     "sub with a zero length": token(sub=""),
 }
 
