@@ -77,7 +77,10 @@ class _Endpoint:
         with ExitStack() as place:
             place.enter_context(service.streams.place(session.id))
             await receive()
-            await send({"type": "websocket.accept"})
+            try:
+                await send({"type": "websocket.accept"})
+            except OSError:
+                return  # the client has left already
             # What the client asked for goes on to its end when the client has gone; it ends
             # with the session at the latest. What stops it before is the server's own end.
             async with anyio.create_task_group() as tasks:
