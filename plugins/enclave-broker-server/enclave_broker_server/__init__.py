@@ -10,6 +10,7 @@ from .api_keys import ApiKeysConfig, open_api_keys
 from .jwt_config import JwtConfig
 from .jwt_tokens import open_jwt
 from .keys_command import key_command
+from .serve import serve_command
 
 
 @hookimpl
@@ -22,4 +23,4 @@ def enclave_authenticators() -> Iterable[Component]:
 
 @hookimpl
 def enclave_commands() -> Iterable[Command]:
-    return [key_command()]
+    return [key_command(), serve_command()]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import math
+import resource
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 
 import anyio
 import uvicorn
@@ -20,6 +21,8 @@ from .protocol import http_protocol
 from .settings import ServerSettings
 
 BACKLOG = 2048
+# Files that a process has open besides its connections: sandboxes, stores, upstreams.
+OTHER_FILES = 1000
 # How long, in seconds, answers that are under way at the end may take to come to theirs.
 FINISHING_TIME = 5
 
@@ -128,3 +131,15 @@ async def _serve(
         await server.serve(list(sockets))
         if server.server_state.tasks:
             await asyncio.wait(server.server_state.tasks, timeout=FINISHING_TIME)
+
+
+def allow_connections(count: int) -> None:
+    """Let this process have so many connections, as far as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + OTHER_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # Some systems have a lower bound yet, and do not say which.
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,10 +1,20 @@
-"""A server in the test's own process, and what comes over a connection as it is."""
+"""A server in the test's own process, the real command, and bytes over a connection."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -149,3 +159,73 @@ def opened(serving: Serving) -> Callable[..., AbstractAsyncContextManager[httpx.
             yield http
 
     return open_all
+
+
+@dataclass
+class Running:
+    """``enclave-broker serve`` as a process of its own, in a directory with its files."""
+
+    process: subprocess.Popen[bytes]
+    place: Path
+    said: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return str(self.said["url"])
+
+    @property
+    def stderr(self) -> str:
+        return (self.place / "stderr").read_text()
+
+    def tell(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def code(self) -> int:
+        """Its exit code, when it has ended."""
+        return self.process.wait(60)
+
+    def stop(self) -> int:
+        self.tell(signal.SIGTERM)
+        return self.code()
+
+
+StartCommand = Callable[..., AbstractContextManager[Running]]
+
+
+@pytest.fixture
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StartCommand:
+    """Runs ``enclave-broker serve`` on a free port: ``with started(*options, config=…) as it``.
+
+    ``config`` is a TOML text, ``files`` are more files beside it, by name. A command that
+    ends instead of serving has no ``said``.
+    """
+    monkeypatch.delenv("ENCLAVE_BROKER_CONFIG", raising=False)
+
+    @contextmanager
+    def start(*options: str, config: str = "", **files: str) -> Iterator[Running]:
+        (tmp_path / "broker.toml").write_text(config)
+        for name, text in files.items():
+            (tmp_path / f"{name}.py").write_text(text)
+        command = [sys.executable, "-m", "enclave_broker_cli", "serve", "--json"]
+        port = () if "--port" in options else ("--port", "0")
+        with (
+            (tmp_path / "stderr").open("wb") as stderr,
+            subprocess.Popen(
+                [*command, *port, *options],
+                cwd=tmp_path,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+            ) as process,
+        ):
+            try:
+                assert process.stdout is not None
+                running = Running(process, tmp_path)
+                line = process.stdout.readline()
+                if b'"url"' in line:
+                    running.said = json.loads(line)
+                yield running
+            finally:
+                if process.poll() is None:
+                    process.kill()
+
+    return start
