@@ -40,6 +40,11 @@ CODES = [
     "SESSION_EXPIRED",
     "SESSION_LOST",
     "TOO_MANY_SESSIONS",
+    "CALL_NOT_FOUND",
+    "ALREADY_ANSWERED",
+    "KEY_REUSED",
+    "TOO_MANY_CLAIMS",
+    "STILL_UNDER_WAY",
     "RUNTIME_BUSY",
     "SECRET_ERROR",
     "TOOL_ERROR",
@@ -91,6 +96,8 @@ def test_what_is_worth_another_try() -> None:
         "RATE_LIMITED",
         "TOOL_TIMEOUT",
         "TOO_MANY_SESSIONS",
+        "TOO_MANY_CLAIMS",
+        "STILL_UNDER_WAY",
         "RUNTIME_BUSY",
     }
 

@@ -75,7 +75,7 @@ class SaysWhenAnotherExpires(MemoryStore):
 
 class NamesNobody(MemoryStore):
     def _too_many(self, whose: str, open: Timeline, most: int) -> TooManySessionsError:
-        return super()._too_many("there are", open, most)
+        return super()._too_many("", open, most)
 
 
 class BlamesThePrincipal(MemoryStore):

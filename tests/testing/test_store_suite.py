@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import anyio
 import bad_bounds
+import bad_claimants
 import bad_claims
 import bad_logs
 import bad_readers
@@ -37,6 +38,7 @@ class IsSilentlySync(MemoryStore):
 
 FAULTS: dict[type[MemoryStore], str] = {
     **bad_bounds.FAULTS,
+    **bad_claimants.FAULTS,
     **bad_claims.FAULTS,
     **bad_logs.FAULTS,
     **bad_readers.FAULTS,

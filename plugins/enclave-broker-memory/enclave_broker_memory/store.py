@@ -77,9 +77,9 @@ class MemoryStore:
         if principal is not None and max_of_principal is not None:
             own = self._open.of(principal.id, principal.tenant)
             if len(own) >= max_of_principal:
-                raise self._too_many(f"{principal.id!r} has", own, max_of_principal)
+                raise self._too_many(f" of {principal.id!r}", own, max_of_principal)
         if max_open is not None and len(self._open.all) >= max_open:
-            raise self._too_many("there are", self._open.all, max_open)
+            raise self._too_many("", self._open.all, max_open)
         self._created += 1
         session = StoredSession(record, self._created)
         self._sessions[record.id] = session
@@ -252,7 +252,7 @@ class MemoryStore:
     def _too_many(self, whose: str, open: Timeline, most: int) -> TooManySessionsError:
         """The refusal of one more; it says when the next of those that are open expires."""
         return TooManySessionsError(
-            f"{whose} {len(open)} open sessions and at most {most} may be",
+            f"{len(open)} sessions{whose} are open and at most {most} may be",
             retry_after=self._next_expiry(open),
         )
 
