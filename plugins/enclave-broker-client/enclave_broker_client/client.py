@@ -16,7 +16,7 @@ from enclave_broker_core.errors import BrokerError, SessionNotFoundError
 
 from .asking import new_session_id, require_session_id
 from .connection import Connection
-from .driving import Driver, limits
+from .driving import Driver
 from .local_calls import LocalCalls
 from .models import SessionInfo, ToolInfo
 from .options import Filter, SessionOptions
@@ -61,7 +61,8 @@ class Client:
     async def __aenter__(self) -> Self:
         self._http = self._given
         if self._http is None:
-            self._http = await self._stack.enter_async_context(httpx.AsyncClient(limits=limits()))
+            made = httpx.AsyncClient(**self._connection.wire.http_options())
+            self._http = await self._stack.enter_async_context(made)
         return self
 
     async def __aexit__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -28,6 +29,21 @@ class Wire:
     def __init__(self, address: Address, settings: ClientSettings) -> None:
         self._address = address
         self._settings = settings
+
+    def http_options(self) -> dict[str, Any]:
+        """How a client of httpx is made for this server.
+
+        Of connections that are open at once there is no end: each stream takes one. Those
+        that were idle for longer than two seconds are not used again. A server may close them
+        then, and a request that meets that can't know whether it was heard.
+        """
+        limits = httpx.Limits(
+            max_connections=None, max_keepalive_connections=20, keepalive_expiry=2.0
+        )
+        if self._address.base.startswith("https:"):
+            return {"limits": limits}
+        # To load all authorities takes a tenth of a second. This context trusts nobody.
+        return {"limits": limits, "verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)}
 
     def request(self, http: httpx.AsyncClient | httpx.Client, step: Open) -> httpx.Request:
         wait = self._settings.connect_timeout
@@ -171,12 +187,3 @@ class SyncDriver:
         response, self._response, self._chunks = self._response, None, None
         if response is not None:
             response.close()
-
-
-def limits() -> httpx.Limits:
-    """Of connections that are open at once there is no end: each stream takes one.
-
-    Those that were idle for longer than two seconds are not used again. A server may close
-    them then, and a request that meets that can't know whether it was heard.
-    """
-    return httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=2.0)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import anyio
 from anyio.abc import TaskGroup
 
+from enclave_broker_core.errors import BrokerError
+
 from .asking import Asking
 from .driving import Driver
 from .following import Following
@@ -61,6 +63,8 @@ class LocalCalls:
                 answer = await self._toolbox.answer(call)
                 steps = answering(self._asking, self._following.session_id, call, answer)
                 await self._driver().ask(steps)
+        except BrokerError as problem:
+            _log.warning("the answer to %s could not be sent: %s", call.id, problem.message)
         finally:
             del self._running[call.id]
             self._places.release()

@@ -15,7 +15,7 @@ from enclave_broker_core.errors import BrokerError, SessionNotFoundError
 
 from .asking import new_session_id, require_session_id
 from .connection import Connection
-from .driving import SyncDriver, limits
+from .driving import SyncDriver
 from .models import SessionInfo, ToolInfo
 from .options import Filter, SessionOptions
 from .settings import ClientSettings
@@ -56,7 +56,8 @@ class SyncClient:
     def __enter__(self) -> Self:
         self._http = self._given
         if self._http is None:
-            self._http = self._stack.enter_context(httpx.Client(limits=limits()))
+            made = httpx.Client(**self._connection.wire.http_options())
+            self._http = self._stack.enter_context(made)
         return self
 
     def __exit__(

@@ -75,13 +75,13 @@ class Toolbox:
             raise ConfigError(f"tool {name!r}: a coroutine function needs the asynchronous client")
         if inspect.isasyncgenfunction(local.handler):
             raise ConfigError(f"tool {name!r}: a client's tool gives one result, not a stream")
-        made = FunctionTool(name, local.handler, self._threads, description=local.description)
-        spec = made.spec
         options: dict[str, Any] = {} if local.timeout is None else {"timeout": local.timeout}
         try:
-            ClientTool(name=name, description=spec.description, **options)
+            ClientTool(name=name, **options)
         except ValidationError as problem:
             raise ConfigError(f"tool {name!r}: {problem.errors()[0]['msg']}") from None
+        made = FunctionTool(name, local.handler, self._threads, description=local.description)
+        spec = made.spec
         declared: dict[str, Any] = {
             "name": name,
             "description": spec.description,
