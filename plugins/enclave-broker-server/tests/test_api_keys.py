@@ -130,7 +130,7 @@ async def test_one_person_may_have_two_keys() -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("shown", [ADA, BOB, new_key()])
+@pytest.mark.parametrize("shown", [ADA, BOB, new_key()], ids=["ada", "bob", "nobody"])
 async def test_all_keys_are_compared_in_constant_time(
     shown: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
