@@ -173,7 +173,9 @@ FORGED = {
     "nested deeply": by_hmac(HEADER, b"[" * 3000, KEY),
     "claims no JSON": by_hmac(HEADER, b"not json", KEY),
     "too large": by_hmac(HEADER, ticket_claims(more="x" * 4096), KEY),
-    "alg none": f"{encoded(json.dumps(HEADER | {'alg': 'none'}).encode())}.{encoded(ticket_claims())}.",
+    "alg none": ".".join(
+        (encoded(json.dumps(HEADER | {"alg": "none"}).encode()), encoded(ticket_claims()), "")
+    ),
     "by RSA": signed(ticket_claims(), RSA, header={"typ": "ticket+jwt"}),
 }
 
