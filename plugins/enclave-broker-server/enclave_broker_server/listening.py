@@ -19,6 +19,7 @@ from enclave_broker_core.errors import ConfigError
 
 from .protocol import http_protocol
 from .settings import ServerSettings
+from .socket_protocol import BoundedSocket
 
 BACKLOG = 2048
 # Files that a process has open besides its connections: sandboxes, stores, upstreams.
@@ -97,7 +98,7 @@ async def serving_at(
     config = uvicorn.Config(
         app,
         http=http_protocol(settings.limits),
-        ws="websockets-sansio",
+        ws=BoundedSocket,
         ws_max_size=settings.sockets.max_message_bytes,
         interface="asgi3",
         lifespan="off",

@@ -13,6 +13,7 @@ import anyio
 import pytest
 from anyio.abc import SocketStream
 from anyio.lowlevel import checkpoint
+from enclave_broker_server import closing
 from enclave_broker_server.settings import ServerSettings, SocketSettings, StreamSettings
 from sockets import SECONDS, Gate, Server, Serving
 from websockets.frames import Frame, Opcode
@@ -187,6 +188,58 @@ async def test_who_does_not_read_is_dropped_and_can_come_back(server: Server, to
         await session.complete()
         assert await socket.closed() == 1000
     assert len(got) + len(socket.events) == 202
+
+
+async def test_who_never_reads_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(closing, "PATIENCE", 0.2)
+    session = await server.session()
+    for _ in range(100):
+        await session.call("echo", {"value": "x" * 100_000})
+    async with raw(server, session.id, buffer=4096) as silent:
+        ping = Frame(Opcode.PING, b"still here").serialize(mask=True)
+        # What it says keeps nothing open; that it is cut off is told by the answer to it.
+        with anyio.fail_after(SECONDS), pytest.raises(anyio.BrokenResourceError):
+            while True:
+                await silent.stream.send(ping)
+    assert not session.is_ending
+
+
+async def test_an_error_has_the_seq_of_what_was_sent_and_not_of_what_will_be(
+    server: Server,
+) -> None:
+    session = await server.session()
+    for _ in range(100):
+        await session.call("echo", {"value": "x" * 100_000})
+    async with raw(server, session.id, buffer=4096) as slow:
+        await slow.stream.send(Frame(Opcode.TEXT, b"garbage").serialize(mask=True))
+        await slow.text(type="cancel")
+        told = [json.loads(payload) for opcode, payload in await slow.frames() if opcode == 1]
+    (at,) = (n for n, event in enumerate(told) if event["type"] == "error")
+    assert told[at]["seq"] == told[at - 1]["seq"] < told[-1]["seq"] - 1
+    assert told[-1]["type"] == "final"
+
+
+async def test_a_message_in_countless_pieces_ends_the_socket(server: Server) -> None:
+    session = await server.session()
+    begin = Frame(Opcode.TEXT, b"{", fin=False).serialize(mask=True)
+    more = Frame(Opcode.CONT, b"", fin=False).serialize(mask=True)
+    async with raw(server, session.id) as socket:
+        await socket.stream.send(begin + more * 5000)
+        opcode, payload = (await socket.frames())[-1]
+    assert (opcode, int.from_bytes(payload[:2], "big")) == (8, 1009)
+    assert not session.is_ending
+
+
+async def test_answers_to_pings_do_not_pile_up_before_who_does_not_read(server: Server) -> None:
+    session = await server.session()
+    ping = Frame(Opcode.PING, b"x" * 125).serialize(mask=True)
+    async with raw(server, session.id, buffer=4096) as socket:
+        for _ in range(160):
+            await socket.stream.send(ping * 1000)  # 20 MB in all
+        await socket.text(type="cancel")
+        pongs = [payload for opcode, payload in await socket.frames() if opcode == 10]
+    assert 0 < len(pongs) < 100_000
+    assert session.ended.is_set()
 
 
 class Slow:
