@@ -11,7 +11,7 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from cut_proxy import Proxy, proxy_to
 from enclave_broker_client import following
-from served import Server, served
+from server_thread import Server, served
 from wire_schema import problems
 
 from enclave_broker_core.events import Event

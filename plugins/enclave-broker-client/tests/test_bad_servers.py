@@ -20,7 +20,7 @@ from enclave_broker_client import (
     ServerError,
     UnavailableError,
 )
-from served import PATIENCE
+from server_thread import PATIENCE
 
 from enclave_broker_core import SessionNotFoundError, TooManySessionsError
 
@@ -206,6 +206,20 @@ async def test_a_stream_that_can_not_be_had_now(status: int) -> None:
             await follow(client)
     assert caught.value.retry_after == 3600
     assert len(asked) == 1
+
+
+async def test_a_run_of_which_nothing_is_known() -> None:
+    """Somebody else's run must not be taken for it."""
+    other = event(1, "partial_result", path=["run", "run_1"], data=1, hasNext=False)
+    async with answering(STREAM, STREAM + other) as (client, asked):
+        with pytest.raises(ConnectionLostError):
+            await client.existing("s_1").run("2")
+    assert asked == ["POST /sessions/s_1/execute"]
+    named = head(200, "application/x-ndjson", "X-Run-ID: run_2", "X-First-Seq: 1")
+    own = event(2, "partial_result", path=["run", "run_2"], data=2, hasNext=False)
+    async with answering(named, STREAM + other + own) as (client, asked):
+        assert (await client.existing("s_1").run("2")).unwrap() == 2
+    assert asked[1:] == ["GET /sessions/s_1/stream?from=1"]
 
 
 async def test_a_gateway_that_does_not_know_what_became_of_a_run() -> None:

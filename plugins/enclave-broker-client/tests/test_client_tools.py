@@ -8,7 +8,7 @@ import anyio
 import pytest
 from cut_proxy import After, Cut, Deaf, Proxy
 from enclave_broker_client import Client, ConnectionLostError, LocalTool, SyncClient
-from served import PATIENCE, QUICK, Server
+from server_thread import PATIENCE, QUICK, Server
 
 from enclave_broker_core import (
     AccessDeniedError,

@@ -13,7 +13,7 @@ from enclave_broker_client import (
     ConnectionLostError,
     SyncClient,
 )
-from served import QUICK, Server
+from server_thread import QUICK, Server
 from wire_schema import log_problems
 
 from enclave_broker_core import SessionExistsError, SessionNotFoundError

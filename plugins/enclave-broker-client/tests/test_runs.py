@@ -6,7 +6,7 @@ import anyio
 import pytest
 from cut_proxy import Proxy
 from enclave_broker_client import Client, InvalidRequestError, ServerError
-from served import PATIENCE, QUICK, Server
+from server_thread import PATIENCE, QUICK, Server
 from wire_schema import log_problems
 
 from enclave_broker_core import (

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from anyio.from_thread import BlockingPortal
 from enclave_broker_client import Client, ConnectionLostError, SyncClient, UnauthenticatedError
-from served import QUICK, Server, served
+from server_thread import QUICK, Server, served
 
 from enclave_broker_core import ConfigError, Principal
 from enclave_broker_core.contracts import Credentials

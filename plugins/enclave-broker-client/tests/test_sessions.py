@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 from enclave_broker_client import Client, ClientSettings, ConflictError
-from served import PATIENCE, QUICK, Server
+from server_thread import PATIENCE, QUICK, Server
 
 from enclave_broker_core import (
     AccessDeniedError,

@@ -7,7 +7,7 @@ import threading
 import pytest
 from cut_proxy import After, Deaf, Proxy
 from enclave_broker_client import ConflictError, ConnectionLostError, SyncClient
-from served import PATIENCE, QUICK, Server
+from server_thread import PATIENCE, QUICK, Server
 from wire_schema import log_problems
 
 from enclave_broker_core import (
