@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -23,6 +23,7 @@ from enclave_broker_core.errors import (
     SessionError,
     SessionExistsError,
     SessionNotFoundError,
+    TooManyClaimsError,
     TooManySessionsError,
     UnknownToolError,
 )
@@ -38,6 +39,7 @@ _KINDS: tuple[tuple[type[BrokerError], int, str], ...] = (
     (AlreadyAnsweredError, 409, "CONFLICT"),
     (RuntimeBusyError, 409, "CONFLICT"),
     (TooManySessionsError, 429, "RATE_LIMITED"),
+    (TooManyClaimsError, 429, "RATE_LIMITED"),
     (RateLimitedError, 429, "RATE_LIMITED"),
     (SessionError, 409, "CONFLICT"),
     (AccessDeniedError, 403, "FORBIDDEN"),
@@ -45,7 +47,7 @@ _KINDS: tuple[tuple[type[BrokerError], int, str], ...] = (
     (ResultTooLargeError, 413, "PAYLOAD_TOO_LARGE"),
     (RunError, 400, "INVALID_REQUEST"),
 )
-_CODES = {
+_CODES: Mapping[int, str] = {
     400: "INVALID_REQUEST",
     401: "UNAUTHENTICATED",
     403: "FORBIDDEN",

@@ -17,7 +17,7 @@ from enclave_broker_core.session import Session
 
 from .answers import HttpError
 
-CHALLENGE = [(b"www-authenticate", b"Bearer")]
+CHALLENGE = ((b"www-authenticate", b"Bearer"),)
 # What may be sent once only: of two, another server might take the other one.
 SINGLE = frozenset({"authorization", "x-api-key"})
 

@@ -25,10 +25,11 @@ import pytest
 from anyio.abc import SocketStream
 from enclave_broker_server.listening import listen, serving_at, url_of
 from enclave_broker_server.settings import ServerSettings
+from http_client import Client
 from starlette.types import ASGIApp
 from wire_check import Checked
 
-from enclave_broker_core import Broker
+from enclave_broker_core import Broker, SessionLimits, use
 
 Serving = Callable[..., AbstractAsyncContextManager[str]]
 PATIENCE = 20.0
@@ -229,3 +230,16 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StartCommand:
                     process.kill()
 
     return start
+
+
+@pytest.fixture
+async def client(opened: Any) -> AsyncIterator[Client]:
+    broker = Broker(runtime=use("monty", workers=1), limits=SessionLimits(max_code_bytes=1000))
+
+    @broker.tool("users:get")
+    async def get(id: int) -> dict[str, Any]:
+        """Look a user up."""
+        return {"id": id, "name": None}
+
+    async with opened(broker) as http:
+        yield Client(http)
