@@ -16,7 +16,7 @@ from .paths import config_paths
 from .terminal import harmless
 
 # What Typer adds to every application unless told not to: it would be a program of its own.
-_INSTALLS = {"install_completion", "show_completion"}
+_INSTALLS = frozenset({"install_completion", "show_completion"})
 
 
 class Commands(typer.core.TyperGroup):
