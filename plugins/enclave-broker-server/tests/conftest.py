@@ -79,6 +79,14 @@ class Wire:
                 self._parser.feed_data(await self._stream.receive())
         return self._answers.pop(0)
 
+    async def until(self, text: bytes) -> bytes:
+        """What comes until this has come."""
+        found = b""
+        with anyio.fail_after(PATIENCE):
+            while text not in found:
+                found += await self._stream.receive()
+        return found
+
     async def rest(self) -> bytes:
         """All that comes until the other side closes."""
         pieces = []
