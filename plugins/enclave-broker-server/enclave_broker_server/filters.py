@@ -18,6 +18,7 @@ from pydantic_core import from_json, to_json
 
 from enclave_broker_core.errors import BrokerError
 from enclave_broker_core.events import PROTOCOL_VERSION, Event
+from enclave_broker_core.json_form import NotJsonError, TooLargeError, json_text
 from enclave_broker_core.models import Frozen
 
 from .filter_patterns import Kind, TextPattern, compile_pattern
@@ -44,10 +45,15 @@ MAX_PATTERN = 512
 MAX_FIELD = 256
 MAX_DEPTH = 32
 # The programs of a filter together, in RE2's instructions; \pL is 1200, an ASCII letter 1.
-MAX_PROGRAM = 2000
-# What one event may cost: instructions times bytes, half a second at the very worst.
-MAX_STEPS = 2**26
+MAX_PROGRAM = 1600
+# What one event may cost: instructions times bytes, a tenth of a second at the very worst.
+MAX_STEPS = 2**24
+# The filter as JSON, and its patterns together, in bytes and in characters.
+MAX_BYTES = 64 * 1024
+MAX_PATTERN_TEXT = 8192
 MOST_REPORTED = 20
+# Patterns that are wrong, which can take long to be found out.
+MOST_WRONG = 5
 LONGEST_PLACE = 200
 
 Path = tuple[str, ...]
@@ -122,7 +128,7 @@ class EventFilter:
     """Chooses events. Made by ``parse_filter``; knows nothing of the events before.
 
     Of a text that is very long for the patterns of a filter, glob and regex see only the
-    first ``reach`` bytes, which are 32 KiB or more.
+    first ``reach`` bytes, which are 10,000 or more.
     """
 
     __slots__ = ("_always", "_content", "_every", "_include", "_types", "reach")
@@ -212,6 +218,10 @@ def _is_index(key: str) -> bool:
 def parse_filter(given: Any) -> EventFilter:
     """A filter from its JSON value. InvalidFilterError says all that is wrong with it."""
     try:
+        json_text(given, MAX_BYTES)
+    except (NotJsonError, TooLargeError) as problem:
+        raise _invalid({"filter": str(problem)}) from None
+    try:
         wanted = _Filter.model_validate(given)
     except ValidationError as problem:
         raise _invalid(dict(_mistakes(problem))) from None
@@ -242,13 +252,13 @@ class _Compiler:
 
     def __init__(self) -> None:
         self.mistakes: dict[str, str] = {}
-        self._count = self._program = 0
+        self._count = self._length = self._program = 0
         self._full = False
 
     def tests(self, place: str, patterns: Sequence[_Pattern]) -> tuple[_Test, ...]:
         found: list[_Test] = []
         for position, given in enumerate(patterns):
-            if self._full or len(self.mistakes) >= MOST_REPORTED:
+            if self._full or len(self.mistakes) >= MOST_WRONG:
                 break
             at = f"{place}[{position}]"
             pattern = self._pattern(at, given)
@@ -266,6 +276,13 @@ class _Compiler:
         if self._count > MAX_PATTERNS:
             self._full = True
             self.mistakes[at] = f"a filter may have {MAX_PATTERNS} patterns"
+            return None
+        self._length += len(given.pattern)
+        if self._length > MAX_PATTERN_TEXT:
+            self._full = True
+            self.mistakes[f"{at}.pattern"] = (
+                f"with this one the patterns are longer than {MAX_PATTERN_TEXT} characters"
+            )
             return None
         try:
             pattern = compile_pattern(given.type, given.pattern, ignore_case=given.case_insensitive)
