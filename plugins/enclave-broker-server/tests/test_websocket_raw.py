@@ -46,7 +46,15 @@ def gate() -> Gate:
 
 @pytest.fixture
 async def server(gate: Gate, serving: Serving) -> AsyncIterator[Server]:
-    settings = ServerSettings(sockets=LIMITS, streams=StreamSettings(stall_timeout=0.5))
+    settings = ServerSettings(sockets=LIMITS)
+    async with gate.broker() as broker, serving(broker, settings=settings) as url:
+        yield Server(broker, url)
+
+
+@pytest.fixture
+async def hasty(gate: Gate, serving: Serving) -> AsyncIterator[Server]:
+    """A server that does not wait for long."""
+    settings = ServerSettings(streams=StreamSettings(stall_timeout=0.5))
     async with gate.broker() as broker, serving(broker, settings=settings) as url:
         yield Server(broker, url)
 
@@ -169,9 +177,9 @@ def told() -> Iterator[Told]:
     logger.removeHandler(handler)
 
 
-async def test_who_does_not_read_is_dropped_and_can_come_back(server: Server, told: Told) -> None:
-    session = await server.session()
-    async with raw(server, session.id, buffer=4096) as slow:
+async def test_who_does_not_read_is_dropped_and_can_come_back(hasty: Server, told: Told) -> None:
+    session = await hasty.session()
+    async with raw(hasty, session.id, buffer=4096) as slow:
         async with anyio.create_task_group() as tasks:
 
             async def talk() -> None:
@@ -184,18 +192,18 @@ async def test_who_does_not_read_is_dropped_and_can_come_back(server: Server, to
         got = [json.loads(payload) for opcode, payload in await slow.frames() if opcode == 1]
     assert 0 < len(got) < 200
     assert [event["seq"] for event in got] == list(range(1, len(got) + 1))
-    async with server.socket(session.id, f"?from={len(got) + 1}") as socket:
+    async with hasty.socket(session.id, f"?from={len(got) + 1}") as socket:
         await session.complete()
         assert await socket.closed() == 1000
     assert len(got) + len(socket.events) == 202
 
 
-async def test_who_never_reads_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_never_reads_is_cut_off(hasty: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(closing, "PATIENCE", 0.2)
-    session = await server.session()
+    session = await hasty.session()
     for _ in range(100):
         await session.call("echo", {"value": "x" * 100_000})
-    async with raw(server, session.id, buffer=4096) as silent:
+    async with raw(hasty, session.id, buffer=4096) as silent:
         ping = Frame(Opcode.PING, b"still here").serialize(mask=True)
         # What it says keeps nothing open; that it is cut off is told by the answer to it.
         with anyio.fail_after(SECONDS), pytest.raises(anyio.BrokenResourceError):
