@@ -47,7 +47,7 @@ _KINDS: tuple[tuple[type[BrokerError], int, str], ...] = (
     (ResultTooLargeError, 413, "PAYLOAD_TOO_LARGE"),
     (RunError, 400, "INVALID_REQUEST"),
 )
-_CODES: Mapping[int, str] = {
+CODES: Mapping[int, str] = {
     400: "INVALID_REQUEST",
     401: "UNAUTHENTICATED",
     403: "FORBIDDEN",
@@ -56,9 +56,13 @@ _CODES: Mapping[int, str] = {
     408: "TIMEOUT",
     409: "CONFLICT",
     413: "PAYLOAD_TOO_LARGE",
+    414: "PAYLOAD_TOO_LARGE",
     415: "UNSUPPORTED_MEDIA_TYPE",
     421: "MISDIRECTED_REQUEST",
+    426: "UPGRADE_REQUIRED",
     429: "RATE_LIMITED",
+    431: "PAYLOAD_TOO_LARGE",
+    500: "INTERNAL_ERROR",
     503: "SERVICE_UNAVAILABLE",
 }
 RETRY_LATER = 5.0
@@ -79,7 +83,7 @@ class HttpError(Exception):
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.code = code or _CODES[status]
+        self.code = code or CODES[status]
         self.message = message
         self.details = list(details)
         self.retry_after = retry_after
@@ -90,8 +94,15 @@ class HttpError(Exception):
     @classmethod
     def of(cls, error: BrokerError) -> HttpError:
         """What a broker's error is over HTTP; the unexpected is a 500 that says nothing."""
-        if getattr(error, "status", None) in _CODES:
-            return cls(error.status, error.message, code=error.code)  # type: ignore[attr-defined]
+        status = getattr(error, "status", None)
+        if status in CODES:
+            return cls(
+                status,
+                error.message,
+                code=error.code,
+                details=error.details,
+                retry_after=error.retry_after,
+            )
         for kind, status, code in _KINDS:
             if isinstance(error, kind):
                 return cls(
@@ -118,7 +129,10 @@ class HttpError(Exception):
 
 
 class Answer:
-    """A JSON answer, written at once; of bytes, which are JSON text already, as they are."""
+    """A JSON answer, written at once; of bytes, which are JSON text already, as they are.
+
+    One of status 204 has neither a body nor headers about one.
+    """
 
     __slots__ = ("body", "headers", "status")
 
@@ -126,10 +140,11 @@ class Answer:
         self, value: Any = None, status: int = 200, headers: Iterable[Header] = ()
     ) -> None:
         self.status = status
-        if isinstance(value, bytes):
-            self.body = value
-        else:
-            self.body = b"" if status == 204 else json_bytes(value)
+        if status == 204:
+            self.body = b""
+            self.headers = [(b"cache-control", b"no-store"), *headers]
+            return
+        self.body = value if isinstance(value, bytes) else json_bytes(value)
         self.headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(self.body)),

@@ -82,8 +82,10 @@ class Identity:
                 principal = await authenticator.authenticate(credentials)
             except AccessDeniedError:
                 raise HttpError(401, "the credentials are not valid", headers=CHALLENGE) from None
-            except BrokerError:
-                raise HttpError(503, "who you are can't be found out now") from None
+            except BrokerError as failed:
+                raise HttpError(
+                    503, "who you are can't be found out now", retry_after=failed.retry_after
+                ) from None
             if principal is None:
                 continue
             if type(principal) is not Principal:

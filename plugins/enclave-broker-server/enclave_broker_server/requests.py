@@ -5,24 +5,40 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import ConfigDict, Field, JsonValue, ValidationError
+from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from enclave_broker_core.client_tools import ClientTool
+from enclave_broker_core.client_tools import MOST_TOOLS, ClientTool
 from enclave_broker_core.models import Frozen, SessionLimits
+from enclave_broker_core.patterns import MAX_PATTERN_LENGTH
 
 from .answers import HttpError
 
-Milliseconds = Annotated[int, Field(gt=0, le=10**12, strict=True)]
+Milliseconds = Annotated[int, Field(ge=1, le=10**12, strict=True)]
+Calls = Annotated[int, Field(ge=1, le=10**12, strict=True)]
+SESSION_ID = r"^s_[A-Za-z0-9_-]{1,64}$"
+CLIENT_TOOL = r"^client:[A-Za-z0-9_.:/-]{1,121}$"
+LONGEST_DESCRIPTION = 8192
 MOST_PATTERNS = 1000
+MOST_KEYS = 50
 MOST_REPORTED = 20
 LONGEST_FIELD = 200
+
+ToolPattern = Annotated[str, Field(min_length=1, max_length=MAX_PATTERN_LENGTH)]
 
 BodyT = TypeVar("BodyT", bound="Body")
 
 
 class Body(Frozen):
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_keys(cls, given: Any) -> Any:
+        # Each key that is not known is a mistake of its own: of thousands, one is enough.
+        if isinstance(given, dict) and len(given) > MOST_KEYS:
+            raise ValueError(f"it has more than {MOST_KEYS} keys")
+        return given
 
     @classmethod
     def of(cls: type[BodyT], given: Any) -> BodyT:
@@ -53,7 +69,7 @@ class RunConfig(Body):
     """What a client asks for; it can lower the server's limits and never raise them."""
 
     max_execution_ms: Milliseconds | None = None
-    max_tool_calls: Annotated[int, Field(ge=0, strict=True)] | None = None
+    max_tool_calls: Calls | None = None
     heartbeat_interval_ms: Milliseconds | None = None
 
     def limits(self, most: SessionLimits) -> dict[str, Any]:
@@ -79,8 +95,8 @@ class RunConfig(Body):
 class DeclaredTool(Body):
     """A tool that the client runs itself."""
 
-    name: str
-    description: str = ""
+    name: Annotated[str, Field(pattern=CLIENT_TOOL)]
+    description: Annotated[str, Field(max_length=LONGEST_DESCRIPTION)] = ""
     input_schema: dict[str, Any] = Field(default_factory=dict)
     output_schema: dict[str, Any] | None = None
     timeout_ms: Milliseconds | None = None
@@ -101,14 +117,14 @@ class DeclaredTool(Body):
 class NewSession(Body):
     """``POST /sessions``: without ``code`` the session is an interactive one."""
 
-    session_id: str | None = None
+    session_id: Annotated[str, Field(pattern=SESSION_ID)] | None = None
     code: str | None = None
     config: RunConfig = RunConfig()
     filter: Any = None
-    allowed_tools: Annotated[tuple[str, ...], Field(max_length=MOST_PATTERNS)] | None = None
+    allowed_tools: Annotated[tuple[ToolPattern, ...], Field(max_length=MOST_PATTERNS)] | None = None
     metadata: Mapping[str, JsonValue] = Field(default_factory=dict)
-    runtime: Annotated[str, Field(max_length=100)] | None = None
-    client_tools: tuple[DeclaredTool, ...] = ()
+    runtime: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    client_tools: Annotated[tuple[DeclaredTool, ...], Field(max_length=MOST_TOOLS)] = ()
 
 
 class Execution(Body):

@@ -63,6 +63,8 @@ async def test_its_config_lowers_the_limits(client: Client) -> None:
         ({"config": {"maxToolCalls": -1}}, "400", "INVALID_REQUEST", "config.maxToolCalls"),
         ({"config": {"maxToolCals": 1}}, "400", "INVALID_REQUEST", "is not known here"),
         ({"config": []}, "400", "INVALID_REQUEST", "config"),
+        (dict.fromkeys(map(str, range(100))), "400", "INVALID_REQUEST", "more than 50 keys"),
+        ({"config": dict.fromkeys(map(str, range(100)))}, "400", "INVALID_REQUEST", "50 keys"),
         ({"code": 5}, "400", "INVALID_REQUEST", "code"),
         ({"code": "x" * 1001}, "413", "PAYLOAD_TOO_LARGE", "longer than 1000 bytes"),
         ({"runtime": "cobol"}, "400", "RUNTIME_ERROR", "no runtime named 'cobol'"),
