@@ -248,7 +248,7 @@ def test_variables_go_over_the_file(program: Program, monkeypatch: pytest.Monkey
 
 
 def test_the_help_tells_of_both(program: Program) -> None:
-    assert "Show the configuration that is in effect" in program("--help").stdout
+    assert "Show the configuration in effect" in program("--help").stdout
     below = program("config", "--help").stdout
     assert "Show each value that is in effect, and where it comes from." in below
     assert "Print the JSON Schema of a configuration" in below

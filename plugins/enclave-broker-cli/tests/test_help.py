@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 HELP = Path(__file__).parent / "help"
-SENTENCE = re.compile(r"[A-Z].*[^\s.]\.", re.DOTALL)
+SENTENCE = re.compile(r"[A-Z0-9].*[^\s.]\.", re.DOTALL)
 
 
 def test_everything_has_a_help_text_of_whole_sentences(
@@ -38,7 +38,7 @@ def test_every_value_has_a_name_in_capitals(find_commands: Callable[[], dict[str
     wrong = [
         f"{words} {param.opts[0]}"
         for words, command in find_commands().items()
-        if words != "greet"
+        if (HELP / f"{words.replace(' ', '-')}.txt").exists()
         for param in command.params
         if not getattr(param, "is_flag", False) and param.metavar is None
     ]
