@@ -75,14 +75,13 @@ def milliseconds(seconds: float) -> int:
 
 
 def session_init(session_id: str, expires_at: float) -> Draft:
-    base = f"/sessions/{session_id}"
-    return _draft(
-        "session_init",
-        cancelUrl=f"{base}/cancel",
-        expiresAt=timestamp(expires_at),
-        encryption={"enabled": False},
-        replayUrl=f"{base}/stream",
+    """Nothing in a session's id needs escaping."""
+    base, until = f"/sessions/{session_id}", timestamp(expires_at)
+    text = (
+        f'{{"cancelUrl":"{base}/cancel","expiresAt":"{until}",'
+        f'"encryption":{{"enabled":false}},"replayUrl":"{base}/stream"}}'
     )
+    return "session_init", text.encode()
 
 
 def stdout(chunk: str) -> Draft:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, Protocol
 
-import anyio
 from pydantic import JsonValue
 from pydantic_core import from_json
 
@@ -18,6 +17,7 @@ from .guard import Guard
 from .json_form import TooLargeError, json_text
 from .lanes import Lane
 from .models import Decision, Principal, SessionLimits
+from .once import Once
 from .pattern_index import PatternIndex
 from .redaction import Redactor
 from .registry import Catalog
@@ -114,7 +114,7 @@ class CallFrame:
         self.started = started
         self.refusal = refusal
         self.guard: Guard | None = None
-        self.on_end: anyio.Event | None = None
+        self.on_end: Once | None = None
         self.stopped = False
         self.decision: Decision | None = None
         self.rule = ""
@@ -123,10 +123,10 @@ class CallFrame:
         self.partials = 0
         self.partial_bytes = 0
 
-    def gone(self) -> anyio.Event:
-        """An event that is set when the call has been recorded."""
+    def gone(self) -> Once:
+        """Is set when the call has been recorded."""
         if self.on_end is None:
-            self.on_end = anyio.Event()
+            self.on_end = Once()
         return self.on_end
 
     def stop(self) -> None:

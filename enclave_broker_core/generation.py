@@ -12,6 +12,7 @@ from anyio.abc import TaskStatus
 from .composition import Composition, Parts, open_parts
 from .contracts import Tool, ToolProvider
 from .guard import Guarded
+from .once import Once
 from .redaction import Redactor
 
 _log = logging.getLogger(__name__)
@@ -35,15 +36,15 @@ class Generation:
         self.tools = tools
         self._adopted = anyio.Event()
         self._retired = anyio.Event()
-        self._left: Sequence[anyio.Event] = ()
+        self._left: Sequence[Once] = ()
         self._watching = anyio.CancelScope()
 
     def adopt(self) -> None:
         """The broker uses it from now on."""
         self._adopted.set()
 
-    def retire(self, under_way: Sequence[anyio.Event]) -> None:
-        """Let it go once every event of ``under_way`` is set."""
+    def retire(self, under_way: Sequence[Once]) -> None:
+        """Let it go when all of ``under_way`` is over."""
         self._left = under_way
         self._watching.cancel()
         self._retired.set()
@@ -59,8 +60,8 @@ class Generation:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch, publish)
             await self._retired.wait()
-            for event in self._left:
-                await event.wait()
+            for one in self._left:
+                await one.wait()
 
 
 async def hold(

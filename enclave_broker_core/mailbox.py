@@ -15,6 +15,7 @@ from .errors import ArgumentsError, BrokerError, MailboxFullError, ToolError
 from .failures import message_of
 from .functions import arguments_error
 from .models import Frozen
+from .once import Once
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Mailbox:
         self._default = default
         self._handlers: dict[str, list[MessageHandler]] = {}
         self._outgoing: deque[Message] = deque()
-        self._changed = anyio.Event()
+        self._changed = Once()
         self._closed = False
         self._in_hand = 0
 
@@ -87,8 +88,8 @@ class Mailbox:
         self._notify()
 
     def _notify(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
+        changed, self._changed = self._changed, Once()
+        changed.set()
 
     def accept(self, message: Mapping[str, Any]) -> Callable[[], Coroutine[Any, Any, None]]:
         """Check a message that came in; what is returned does what it asks for.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -25,6 +26,7 @@ from .errors import (
 )
 from .json_form import NotJsonError, TooLargeError, json_text
 from .models import RunStats, SessionLimits, ToolSpec
+from .once import Once
 from .redaction import Redactor
 
 _log = logging.getLogger(__name__)
@@ -88,16 +90,31 @@ class Host:
 
 
 class _Job:
-    """One piece of code on its way through the lane; ``last`` when nothing runs after it."""
+    """One piece of code on its way through the lane; ``last`` when nothing runs after it.
 
-    def __init__(self, code: str, last: bool) -> None:
+    ``seconds`` is how long it may take from now on.
+    """
+
+    def __init__(self, code: str, last: bool, seconds: float | None) -> None:
         self.code = code
         self.last = last
-        self.scope = anyio.CancelScope()
-        self.done = anyio.Event()
+        self.began = anyio.current_time()
+        deadline = math.inf if seconds is None else self.began + seconds
+        self.scope = anyio.CancelScope(deadline=deadline)
+        self.stopped = False
+        self.done = Once()
         self.result: JsonValue = None
         self.error: Exception | None = None
         self.finished = False
+
+    @property
+    def late(self) -> bool:
+        """Whether its time was over before it was done, whatever it says of its end."""
+        return self.scope.cancel_called and not (self.stopped or self.finished)
+
+    def stop(self) -> None:
+        self.stopped = True
+        self.scope.cancel()
 
 
 class RunLane:
@@ -112,13 +129,13 @@ class RunLane:
         self._session = session
         self._runtime = runtime
         self._current: _Job | None = None
-        self._wake = anyio.Event()
+        self._wake = Once()
         self._closing = False
         self._served = False
         self._own: AbstractAsyncContextManager[RuntimeSession] | None = None
         self._state: RuntimeSession | None = None
         self.opened = False
-        self.closed = anyio.Event()
+        self.closed = Once()
 
     @property
     def busy(self) -> bool:
@@ -126,7 +143,7 @@ class RunLane:
 
     async def open(self) -> None:
         """Hold the state in this task, for one run, until ``release``."""
-        self.opened, self.closed = True, anyio.Event()
+        self.opened, self.closed = True, Once()
         self._own = self._runtime.session(self.host)
         self._state = await self._own.__aenter__()
 
@@ -150,14 +167,14 @@ class RunLane:
 
     async def serve(self, *, task_status: TaskStatus[None]) -> None:
         """Hold the state and run what comes, until ``close``."""
-        self.opened, self.closed = True, anyio.Event()
+        self.opened, self.closed = True, Once()
         try:
             async with self._runtime.session(self.host) as state:
                 task_status.started()
                 self._served = True
                 while not self._closing:
                     await self._wake.wait()
-                    self._wake = anyio.Event()
+                    self._wake = Once()
                     if self._current is not None:
                         await self._work(state, self._current)
         except Exception:
@@ -218,17 +235,15 @@ class RunLane:
             raise RunError(f"the code is longer than {longest} bytes")
         if self.closed.is_set():
             raise RunError("the sandbox of this session has gone")
-        job = self._current = _Job(code, last)
         budget = self._session.limits.run_timeout
-        started = anyio.current_time()
-        with anyio.move_on_after(budget) as timer:
-            if self._state is None:
-                await self._by_the_other_task(job)
-            elif not self._closing:
-                await self._work(self._state, job)
+        job = self._current = _Job(code, last, budget)
+        if self._state is None:
+            await self._by_the_other_task(job)
+        elif not self._closing:
+            await self._work(self._state, job)
         self._current = None
-        if timer.cancelled_caught and budget is not None:
-            elapsed = anyio.current_time() - started
+        if job.late and budget is not None:
+            elapsed = anyio.current_time() - job.began
             await self._session.emit(events.deadline_exceeded(elapsed, budget))
             raise DeadlineExceededError(f"the run took longer than {budget:g} s")
         if isinstance(job.error, BrokerError):
@@ -247,7 +262,7 @@ class RunLane:
             await job.done.wait()
         finally:
             if not job.done.is_set():
-                job.scope.cancel()
+                job.stop()
                 with anyio.CancelScope(shield=True):
                     await job.done.wait()
 
@@ -270,7 +285,7 @@ class RunLane:
     def cancel(self) -> None:
         """Stop the run that is under way."""
         if self._current is not None:
-            self._current.scope.cancel()
+            self._current.stop()
 
     def close(self) -> None:
         """Stop all and let the state go; ``closed`` is set when it has gone."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
-from uuid import uuid4
 
 import anyio
 from pydantic import JsonValue
@@ -31,6 +31,7 @@ from .lanes import Lane
 from .mailbox import Mailbox, Message, MessageHandler, ToolCallMessage, tool_call_message
 from .models import Principal, RunStats, SessionLimits, SessionRecord, SessionState, ToolSpec
 from .observations import SessionFinished
+from .once import Once
 from .pattern_index import PatternIndex
 from .patterns import Pattern
 from .redaction import Redactor
@@ -64,17 +65,17 @@ class Session:
         self._record = record
         self._around = surroundings
         self.append = surroundings.store.append
-        self._call_prefix = f"c_{uuid4().hex[:10]}_"
+        self._call_prefix = f"c_{secrets.token_hex(5)}_"
         self._calls: set[CallFrame] = set()
         self._client = client_tools
         self._code = SessionCode(self, surroundings, record.runtime)
         self._mailbox = Mailbox(self.take)
-        self._attempts = 0
-        self._concluding = False
+        self._attempts = record.tool_calls
+        self._state, self._ended_at = record.state, record.ended_at
         self._final: tuple[wire.Draft, SessionState] | None = None
         self.started = self.last_active = time.monotonic()
         self.ending: BrokerError | None = None
-        self.ended = anyio.Event()
+        self.ended = Once()
         self.lanes: dict[str, Lane] = {}
         patterns = record.allowed_tools
         self.allowed = None if patterns is None else PatternIndex(list(map(Pattern, patterns)))
@@ -91,9 +92,9 @@ class Session:
 
     @property
     def state(self) -> SessionState:
-        if self._record.state is SessionState.RUNNING and self._calls:
+        if self._state is SessionState.RUNNING and self._calls:
             return SessionState.WAITING_FOR_TOOL
-        return self._record.state
+        return self._state
 
     @property
     def is_ending(self) -> bool:
@@ -106,7 +107,8 @@ class Session:
 
     def info(self) -> SessionRecord:
         """The session as it stands."""
-        return self._record.model_copy(update={"state": self.state, "tool_calls": self._attempts})
+        now = {"state": self.state, "ended_at": self._ended_at, "tool_calls": self._attempts}
+        return self._record.model_copy(update=now)
 
     def stats(self) -> RunStats:
         return RunStats(time.monotonic() - self.started, self._attempts, self._code.stdout_bytes)
@@ -161,8 +163,8 @@ class Session:
         """The error of what is asked of a session that has ended or is ending."""
         return ended_by(self.ending)
 
-    def under_way(self) -> list[anyio.Event]:
-        """An event for each call and for the code state, set when it has gone."""
+    def under_way(self) -> list[Once]:
+        """One for each call and for the code state, set when it has gone."""
         return [*(frame.gone() for frame in self._calls), *self._code.under_way()]
 
     def begin_call(self, frame: CallFrame) -> None:
@@ -302,25 +304,24 @@ class Session:
 
     async def complete(self, result_json: bytes | None = None) -> None:
         """End well. Calls that are still under way are cancelled."""
-        done = SessionEndedError("the session has completed")
-        self._stop(done, wire.final_ok(result_json, self.stats()), SessionState.COMPLETED)
+        if self.ended.is_set():
+            return
+        final = wire.final_ok(result_json, self.stats()), SessionState.COMPLETED
+        self._stop(SessionEndedError("the session has completed"), final)
         await self._conclude_when_quiet()
         await self.ended.wait()
 
     def _stop(
-        self,
-        error: BrokerError,
-        final: wire.Draft | None = None,
-        state: SessionState | None = None,
+        self, error: BrokerError, final: tuple[wire.Draft, SessionState] | None = None
     ) -> None:
         if self.ending is not None:
             return
         self.ending = error
-        if final is None or state is None:
+        if final is None:
             cancelled = isinstance(error, SessionCancelledError)
             state = SessionState.CANCELLED if cancelled else SessionState.FAILED
-            final = wire.final_error(error, self.stats())
-        self._final = (final, state)
+            final = wire.final_error(error, self.stats()), state
+        self._final = final
         for frame in tuple(self._calls):
             frame.stop()
         if self._code.is_open:
@@ -329,16 +330,15 @@ class Session:
 
     async def _conclude_when_quiet(self) -> None:
         """Write the final event if nothing runs any more: the last to stop does it."""
-        if self._calls or self._code.is_open or self._concluding or self._final is None:
+        if self._calls or self._code.is_open or self._final is None:
             return
-        self._concluding = True
-        final, state = self._final
+        (final, state), self._final = self._final, None
         at = time.time()
         with anyio.CancelScope(shield=True):
             try:
                 await self._around.store.end(self.id, final, state, at)
             finally:
-                self._record = self.info().model_copy(update={"state": state, "ended_at": at})
+                self._state, self._ended_at = state, at
                 self._mailbox.close()
                 self.ended.set()
                 if self._on_end is not None:
@@ -347,4 +347,4 @@ class Session:
                 why = None if state is SessionState.COMPLETED else self.ending
                 code = None if why is None else why.code
                 with suppress(BrokerError):  # it is in the log, and there is no call to refuse
-                    await self._around.observe(SessionFinished(self._record, code))
+                    await self._around.observe(SessionFinished(self.info(), code))

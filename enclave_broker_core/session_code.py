@@ -7,11 +7,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-import anyio
-
 from . import events
 from .calls import RunOutcome
 from .errors import BrokerError, RunError
+from .once import Once
 from .runs import RunLane, RunningSession, busy
 from .surroundings import Surroundings
 
@@ -51,8 +50,8 @@ class SessionCode:
     def stdout_bytes(self) -> int:
         return 0 if self._lane is None else self._lane.host.stdout_bytes
 
-    def under_way(self) -> list[anyio.Event]:
-        """The event that is set when the state has gone, if there is one."""
+    def under_way(self) -> list[Once]:
+        """What is set when the state has gone, if there is one."""
         return [] if self._lane is None else [self._lane.closed]
 
     async def run(self, code: str) -> RunOutcome:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import heapq
 import logging
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any, Self
-from uuid import uuid4
 
 import anyio
 from anyio.abc import TaskGroup
@@ -30,14 +30,9 @@ from .errors import (
 )
 from .functions import arguments_error
 from .json_form import NotJsonError, TooLargeError, json_text
-from .models import (
-    Principal,
-    SessionLimits,
-    SessionRecord,
-    SessionSettings,
-    SessionState,
-)
+from .models import Principal, SessionLimits, SessionRecord, SessionSettings, SessionState
 from .observations import SessionStarted
+from .once import Once
 from .parts import as_part
 from .patterns import Pattern
 from .redaction import Redactor
@@ -156,7 +151,7 @@ class SessionManager:
             if single_limits:
                 chosen = replace(chosen, **single_limits)
             record = SessionRecord(
-                id=f"s_{uuid4()}" if session_id is None else session_id,
+                id=f"s_{secrets.token_hex(16)}" if session_id is None else session_id,
                 state=SessionState.RUNNING,
                 created_at=now,
                 expires_at=now + chosen.timeout,
@@ -166,7 +161,8 @@ class SessionManager:
                 metadata=metadata or {},
                 runtime=runtime,
             )
-            json_text(record.metadata, MOST_METADATA_BYTES)
+            if record.metadata:
+                json_text(record.metadata, MOST_METADATA_BYTES)
             for text in allowed_tools or ():
                 Pattern(text)
         except ValidationError as problem:
@@ -249,9 +245,9 @@ class SessionManager:
         """The limits of sessions to come that ask for no others."""
         self.limits = limits
 
-    def under_way(self) -> Sequence[anyio.Event]:
-        """An event for each call and each code state that there is, set when it has gone."""
-        return [event for session in self._open.values() for event in session.under_way()]
+    def under_way(self) -> Sequence[Once]:
+        """One for each call and each code state that there is, set when it has gone."""
+        return [one for session in self._open.values() for one in session.under_way()]
 
     def announce(self, old: Catalog, new: Catalog) -> None:
         """Tell every session that is open now how the catalog changed, as far as it may use it."""
