@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import anyio
 from pydantic_monty import AsyncMontySession, MontyError
+
+from enclave_broker_core.once import Once
 
 from .helpers import Helpers
 from .host_calls import HostCalls
@@ -21,8 +23,8 @@ class Feeding:
 
     ``feed_run`` answers a call that is awaited at once in one round trip to the worker;
     driving the code from outside needs two. A run that has waited for host calls alone for
-    ``park_after`` seconds is dumped beside it, stopped, and comes back as a ParkedRun.
-    When it isn't certain what the dumped run waits for, it goes on as it was.
+    ``park_after`` seconds is dumped beside it and given to ``hand_over``, which stops it. When
+    it isn't certain what the dumped run waits for, it goes on as it was.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Feeding:
         output: Output,
         helpers: Helpers,
         park_after: float | None,
+        hand_over: Callable[[ParkedRun], None],
     ) -> None:
         self._session = session
         self._workers = workers
@@ -40,30 +43,26 @@ class Feeding:
         self._output = output
         self._helpers = helpers
         self._park_after = park_after
-        self._scope = anyio.CancelScope()
-        self._dumping = anyio.Lock()
-        self._parked: ParkedRun | None = None
+        self._hand_over = hand_over
+        self._dumped: Once | None = None
         self._ended = False
 
-    async def run(self, code: str) -> tuple[Any, ParkedRun | None]:
-        """The code's value, or the run without a worker. Raises MontyError."""
+    async def run(self, code: str) -> Any:
+        """The code's value. Raises MontyError."""
         self._watch()
-        value: Any = None
-        with self._scope:
-            try:
-                value = await self._session.feed_run(
-                    code,
-                    external_lookup=self._calls.lookup(),
-                    print_callback=self._output.printed,
-                    os=self._calls.os,
-                )
-            finally:
-                self._ended = True
-            # A dump that is under way uses the session; it ends soon, as the code has.
-            if self._dumping.locked():
-                async with self._dumping:
-                    pass
-        return value, self._parked
+        try:
+            value = await self._session.feed_run(
+                code,
+                external_lookup=self._calls.lookup(),
+                print_callback=self._output.printed,
+                os=self._calls.os,
+            )
+        finally:
+            self._ended = True
+        # A dump that is under way uses the session; it ends soon, as the code has.
+        if self._dumped is not None:
+            await self._dumped.wait()
+        return value
 
     def _watch(self) -> None:
         """Look in ``park_after`` seconds whether the run has only waited, and so on."""
@@ -80,17 +79,21 @@ class Feeding:
 
     async def _park(self, moves: int) -> None:
         with contextlib.suppress(MontyError, RuntimeError):
-            async with self._dumping:
-                if self._ended:
-                    return
+            if self._ended:
+                return
+            self._dumped = Once()
+            try:
                 snapshot = await self._session.dump()
-            async with self._workers.viewer() as viewer:
+            finally:
+                self._dumped.set()
+            viewer = await self._workers.take_viewer()
+            try:
                 parked = await ParkedRun.of(snapshot, self._calls.waiting, viewer)
+            finally:
+                self._workers.give_back(viewer)
             # The code is suspended until a call ends, so if none has, the dump is of now.
             if parked and self._calls.only_waits(moves) and not self._ended:
-                self._parked = parked
                 self._ended = True
-                self._calls.hold()
-                self._scope.cancel()
+                self._hand_over(parked)
         if not self._ended:
             self._watch()

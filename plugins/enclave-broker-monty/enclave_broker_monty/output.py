@@ -6,8 +6,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-import anyio
-
 from enclave_broker_core.contracts import RuntimeHost
 from enclave_broker_core.errors import ResultTooLargeError
 
@@ -31,7 +29,7 @@ class Output:
         self._loop = asyncio.get_running_loop()
         self._chunks: deque[str] = deque()
         self._held = 0
-        self._turn = anyio.Lock()
+        self._turn = asyncio.Lock()
         self._closed = False
 
     def printed(self, stream: str, text: str) -> None:

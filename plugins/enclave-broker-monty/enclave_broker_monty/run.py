@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Coroutine
 from typing import Any
 
 import anyio
@@ -51,6 +51,7 @@ class Run:
         self._has_prelude = state.has_prelude
         self._scope = anyio.CancelScope()
         self._failure: Exception | None = None
+        self._parked: ParkedRun | None = None
         self._helpers = Helpers(self._stop)
         self._output = Output(host, self._stop, self._helpers)
         self._calls = HostCalls(host, self._output, self._stop)
@@ -58,16 +59,14 @@ class Run:
     async def __call__(self, code: str) -> Any:
         """The value of the last expression as the sandbox gives it; raises BrokerError.
 
-        When this returns or raises, also by cancellation, the worker is given back and no
-        host call is left.
+        When this returns or raises, also by cancellation, the worker is on its way back and
+        no host call is left.
         """
-        value: Any = None
         try:
-            with self._scope:
-                try:
-                    value = await self._run(code)
-                except Exception as error:
-                    self._stop(error)
+            value = await self._within_scope(self._feed(code))
+            if self._parked is not None and self._failure is None:
+                self._scope = anyio.CancelScope()
+                value = await self._within_scope(self._go_on(self._parked))
         finally:
             await self._calls.close()
             await self._helpers.close()
@@ -75,35 +74,52 @@ class Run:
             raise self._failure
         return value
 
+    async def _within_scope(self, work: Coroutine[Any, Any, Any]) -> Any:
+        with self._scope:
+            try:
+                return await work
+            except Exception as error:
+                self._stop(error)
+        return None
+
     def _stop(self, error: Exception) -> None:
         """End the run with ``error``; the first one counts."""
         if self._failure is None:
             self._failure = error
         self._scope.cancel()
 
-    async def _run(self, code: str) -> Any:
-        async with self._checkout() as session:
+    async def _feed(self, code: str) -> Any:
+        """The code's value, unless the run is parked meanwhile."""
+        session = await self._take_worker()
+        try:
             try:
                 await self._prepare(session, code)
             except MontyError as error:
                 raise explain(error, self._limits) from None
+            feeding = Feeding(
+                session,
+                self._workers,
+                self._calls,
+                self._output,
+                self._helpers,
+                self._park_after,
+                self._park,
+            )
             try:
-                feeding = Feeding(
-                    session,
-                    self._workers,
-                    self._calls,
-                    self._output,
-                    self._helpers,
-                    self._park_after,
-                )
-                value, parked = await feeding.run(code)
-                if parked is None:
+                value = await feeding.run(code)
+                if self._parked is None:
                     await self._keep(session)
-                    return value
             except MontyError as error:
                 raise await self._failed(session, error) from None
-        self._calls.let_go()
-        return await self._go_on(parked)
+            return value
+        finally:
+            self._workers.give_back(session)
+
+    def _park(self, parked: ParkedRun) -> None:
+        """Leave the worker; the run goes on from ``parked``."""
+        self._parked = parked
+        self._calls.hold()
+        self._scope.cancel()
 
     async def _prepare(self, session: AsyncMontySession, code: str) -> None:
         if self.state.heap:
@@ -114,6 +130,7 @@ class Run:
 
     async def _go_on(self, parked: ParkedRun) -> Any:
         """Finish a parked run, on a new worker each time that it has waited long."""
+        self._calls.let_go()
 
         def spawn(call: HostCall) -> None:
             self._helpers.start(self._calls.perform_quietly(call))
@@ -124,23 +141,25 @@ class Run:
             while not parked.can_go_on():
                 await self._calls.change()
             # The run has begun and others may depend on it: now it waits as long as it must.
-            async with self._checkout(patient=True) as session:
-                try:
-                    snapshot = await session.load_snapshot(
-                        parked.snapshot,
-                        external_lookup=self._calls.lookup(),
-                        print_callback=self._output.printed,
-                        os=self._calls.os,
-                    )
-                    end = await driver.drive(parked, session, snapshot)
-                    if end is not None:
-                        await self._keep(session)
-                        return end.output
-                except MontyError as error:
-                    raise await self._failed(session, error) from None
+            session = await self._take_worker(patient=True)
+            try:
+                snapshot = await session.load_snapshot(
+                    parked.snapshot,
+                    external_lookup=self._calls.lookup(),
+                    print_callback=self._output.printed,
+                    os=self._calls.os,
+                )
+                end = await driver.drive(parked, session, snapshot)
+                if end is not None:
+                    await self._keep(session)
+                    return end.output
+            except MontyError as error:
+                raise await self._failed(session, error) from None
+            finally:
+                self._workers.give_back(session)
 
-    def _checkout(self, *, patient: bool = False) -> AbstractAsyncContextManager[AsyncMontySession]:
-        return self._workers.checkout(
+    async def _take_worker(self, *, patient: bool = False) -> AsyncMontySession:
+        return await self._workers.take(
             limits=self._limits,
             modules={"tools": self._tools},
             stubs=prelude.STUBS if self._type_check else None,

@@ -22,13 +22,10 @@ class MontyRuntime:
         self._workers = workers
         self._config = config
 
-    @asynccontextmanager
-    async def session(
-        self, host: RuntimeHost, state: bytes | None = None
-    ) -> AsyncIterator[MontySession]:
+    def session(self, host: RuntimeHost, state: bytes | None = None) -> MontySession:
         """Open the code state of one session; RunError for a ``state`` that is none."""
         saved = SavedState() if state is None else SavedState.from_bytes(state)
-        yield MontySession(host, self._workers, self._config, saved)
+        return MontySession(host, self._workers, self._config, saved)
 
 
 @asynccontextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import anyio
 from pydantic import JsonValue
 from pydantic_monty import ResourceLimits
@@ -32,6 +34,12 @@ class MontySession:
         self._state = state
         self._catalog = Catalog(host, with_stubs=config.type_check)
         self._turn = anyio.Lock(fast_acquire=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """It holds nothing between its runs."""
 
     async def run(self, code: str, *, last: bool = False) -> JsonValue:
         async with self._turn:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -21,6 +23,8 @@ from enclave_broker_core.errors import RuntimeBusyError
 
 from .config import MontyConfig
 
+_log = logging.getLogger(__name__)
+
 Modules = Mapping[str, Callable[[], Awaitable[ExternalModule]]]
 
 CLEAN_UP = 10.0
@@ -30,13 +34,15 @@ CLEAN_UP = 10.0
 class Workers:
     """At most ``config.workers`` processes, each for one run at a time.
 
-    One more, from the first parked run on, runs nothing and looks at dumps.
+    One more, from the first parked run on, runs nothing and looks at dumps. A worker is given
+    back beside whatever goes on: a fifth of a short run, for which no result has to wait.
     """
 
     def __init__(self, pool: AsyncMonty, viewers: AsyncMonty, config: MontyConfig) -> None:
         self._pool = pool
         self._viewers = viewers
         self._config = config
+        self._returning: set[asyncio.Task[None]] = set()
 
     @classmethod
     @asynccontextmanager
@@ -48,43 +54,27 @@ class Workers:
         )
         viewers = AsyncMonty(min_processes=0, max_processes=1)
         async with pool, viewers:
-            yield cls(pool, viewers, config)
+            workers = cls(pool, viewers, config)
+            try:
+                yield workers
+            finally:
+                await workers._all_returned()
         await _native_threads_leave_python()
 
-    @asynccontextmanager
-    async def checkout(
+    async def take(
         self,
         *,
         limits: ResourceLimits,
         modules: Modules,
         stubs: str | None = None,
         patient: bool = False,
-    ) -> AsyncIterator[AsyncMontySession]:
-        """A worker with an empty sandbox; type-checked when ``stubs`` are given.
+    ) -> AsyncMontySession:
+        """A worker with an empty sandbox, until ``give_back``; type-checked with ``stubs``.
 
         RuntimeBusyError when none is free in ``queue_wait`` seconds; ``patient`` waits on.
         """
-        checkout, session = await self._take(limits, modules, stubs, patient)
-        try:
-            yield session
-        finally:
-            await _give_back(checkout)
-
-    @asynccontextmanager
-    async def viewer(self) -> AsyncIterator[AsyncMontySession]:
-        """An empty sandbox that a dump can be restored in, also when all workers are taken."""
-        checkout = self._viewers.checkout(os_policy=_os_policy())
-        session = await checkout.__aenter__()
-        try:
-            yield session
-        finally:
-            await _give_back(checkout)
-
-    async def _take(
-        self, limits: ResourceLimits, modules: Modules, stubs: str | None, patient: bool
-    ) -> tuple[AsyncMontySession, AsyncMontySession]:
         while True:
-            checkout = self._pool.checkout(
+            worker = self._pool.checkout(
                 limits=limits,
                 external_modules=modules,
                 os_policy=_os_policy(),
@@ -93,7 +83,7 @@ class Workers:
                 type_check_format="concise",
             )
             try:
-                return checkout, await checkout.__aenter__()
+                return await worker.__aenter__()
             except TimeoutError:
                 if not patient:
                     wait = self._config.queue_wait
@@ -102,11 +92,28 @@ class Workers:
                         retry_after=wait,
                     ) from None
 
+    async def take_viewer(self) -> AsyncMontySession:
+        """An empty sandbox that a dump can be restored in, also when all workers are taken."""
+        return await self._viewers.checkout(os_policy=_os_policy()).__aenter__()
 
-async def _give_back(checkout: AsyncMontySession) -> None:
-    # Also after a cancellation: the pool must get to know that its worker is free.
-    with anyio.move_on_after(CLEAN_UP, shield=True):
-        await checkout.__aexit__(None, None, None)
+    def give_back(self, worker: AsyncMontySession) -> None:
+        """Let the pool have it again; by a task that no cancellation of the run reaches."""
+        task = asyncio.get_running_loop().create_task(_return(worker))
+        self._returning.add(task)
+        task.add_done_callback(self._returning.discard)
+
+    async def _all_returned(self) -> None:
+        if self._returning:
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait(tuple(self._returning))
+
+
+async def _return(worker: AsyncMontySession) -> None:
+    try:
+        async with asyncio.timeout(CLEAN_UP):
+            await worker.__aexit__(None, None, None)
+    except Exception:
+        _log.exception("a worker of the sandbox could not be given back")
 
 
 async def _native_threads_leave_python(patience: float = 2.0) -> None:
