@@ -50,7 +50,7 @@ class BoundedHttp(HttpToolsProtocol):
         self.timeout_keep_alive = self.door.idle_timeout  # type: ignore[assignment]
         self._answering: RequestResponseCycle | None = None
         self._refusal: HttpError | None = None
-        self._in_head = self._in_body = False
+        self._in_head = self._in_body = self._upgraded = False
         self._header_bytes = 0
         # What came since the parser last had something to tell; it keeps that.
         self._unheard = 0
@@ -143,6 +143,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._under_way():
             self.transport.close()
             return
+        self._upgraded = True
         super().handle_websocket_upgrade()
         socket = cast(WebSocketsSansIOProtocol, self.transport.get_protocol())
         if not socket.handshake_initiated:
@@ -185,7 +186,8 @@ class BoundedHttp(HttpToolsProtocol):
     # Time
 
     def _between_requests(self) -> bool:
-        return self.timeout_keep_alive_task is None and not self._under_way()
+        waiting = self.timeout_keep_alive_task is None and not self._upgraded
+        return waiting and not self._under_way()
 
     def _expect_head(self) -> None:
         self._timer = self.loop.call_later(self.door.header_timeout, self._head_is_late)

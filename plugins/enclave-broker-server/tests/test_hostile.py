@@ -293,7 +293,8 @@ async def test_streams_whose_clients_are_gone_take_no_place(target: Target) -> N
             # One that waits behind a stream must not keep that from ending.
             await wire.send(get("/health"))
         assert await target.refusal(stream) == (429, "RATE_LIMITED")
-    with anyio.fail_after(20):
+    # Sooner than a heartbeat would find out.
+    with anyio.fail_after(10):
         while True:
             async with target.wire() as wire:
                 await wire.send(stream)
