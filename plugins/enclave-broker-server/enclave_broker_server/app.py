@@ -69,7 +69,7 @@ def create_app(
         SocketRoutes(service),
         CatalogRoutes(service),
         HealthRoutes(service),
-        OpenApiRoutes(version("enclave-broker-server"), secured=bool(authenticators)),
+        OpenApiRoutes(service, version("enclave-broker-server"), secured=bool(authenticators)),
     )
     router = Router(
         [*(route for part in parts for route in part.routes()), *routes], redirect_slashes=False

@@ -247,6 +247,11 @@ def parse_filter(given: Any) -> EventFilter:
     )
 
 
+def filter_schema(ref_template: str) -> dict[str, Any]:
+    """What ``parse_filter`` takes, as a JSON Schema; patterns have rules of their own besides."""
+    return _Filter.model_json_schema(ref_template=ref_template)
+
+
 class _Compiler:
     """Compiles the patterns of one filter, within what they may take together."""
 

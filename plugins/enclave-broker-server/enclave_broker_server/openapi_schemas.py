@@ -1,58 +1,37 @@
-"""The schemas of the API's description: what clients send, and what they are sent."""
+"""The schemas of the API's description, by name: what clients are sent besides events."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel
+from enclave_broker_core.models import SessionState
 
-from enclave_broker_core.mailbox import ToolCallMessage
-
-from .requests import Cancellation, Execution, NewSession, ToolResult
-
-TEXT: Mapping[str, Any] = {"type": "string"}
-COUNT: Mapping[str, Any] = {"type": "integer", "minimum": 0}
-TIMESTAMP: Mapping[str, Any] = {"type": "string", "format": "date-time", "pattern": "Z$"}
-BOOLEAN: Mapping[str, Any] = {"type": "boolean"}
-OBJECT: Mapping[str, Any] = {"type": "object"}
-ANYTHING: Mapping[str, Any] = {}
-SESSION_ID: Mapping[str, Any] = {"type": "string", "pattern": "^s_[A-Za-z0-9_-]{1,64}$"}
-CALL_ID: Mapping[str, Any] = {"type": "string", "pattern": "^c_[A-Za-z0-9_-]+$"}
-
-Schema = Mapping[str, Any]
-
-
-def schemas() -> dict[str, Any]:
-    """All of them, by name."""
-    return {**_sent(), **_answered(), **_events()}
+from .openapi_events import event_schemas
+from .openapi_forms import (
+    ANYTHING,
+    BOOLEAN,
+    CALL_ID,
+    COUNT,
+    OBJECT,
+    SESSION_ID,
+    TEXT,
+    Schema,
+    items,
+    object_of,
+    ref,
+)
+from .openapi_requests import request_schemas
 
 
-def ref(name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{name}"}
+def schemas(longest_code: int) -> dict[str, Any]:
+    """All of them, those of requests and events too. Code may have so many bytes."""
+    return {**request_schemas(longest_code), **_answers(), **event_schemas()}
 
 
-def _sent() -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    models: Mapping[str, type[BaseModel]] = {
-        "NewSession": NewSession,
-        "Execution": Execution,
-        "Cancellation": Cancellation,
-        "ToolResult": ToolResult,
-        "ToolCall": ToolCallMessage,
-    }
-    for name, model in models.items():
-        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-        found |= schema.pop("$defs", {})
-        found[name] = schema
-    found["NewSession"]["properties"]["sessionId"] = SESSION_ID
-    return found
-
-
-def _answered() -> dict[str, Any]:
-    stats = _object({"duration": COUNT, "toolCallCount": COUNT})
+def _answers() -> dict[str, Any]:
+    stats = object_of({"duration": COUNT, "toolCallCount": COUNT})
     return {
-        "Error": _object({"code": TEXT, "message": TEXT}, {"details": _list(ref("Detail"))}),
+        "Error": object_of({"code": TEXT, "message": TEXT}, {"details": items(ref("Detail"))}),
         "Detail": {
             "oneOf": [
                 _detail("retry_info", retryDelayMs=COUNT),
@@ -61,33 +40,23 @@ def _answered() -> dict[str, Any]:
                 _detail("quota_info", limit=COUNT, used=COUNT),
             ]
         },
-        "Session": _object(
+        "Session": object_of(
             {
                 "sessionId": SESSION_ID,
-                "state": {
-                    "enum": [
-                        "starting",
-                        "running",
-                        "waiting_for_tool",
-                        "completed",
-                        "cancelled",
-                        "failed",
-                    ]
-                },
+                "state": {"enum": [state.value for state in SessionState]},
                 "createdAt": COUNT,
                 "expiresAt": COUNT,
                 "stats": stats,
             }
         ),
-        "Sessions": _object({"sessions": _list(ref("Session")), "total": COUNT}),
-        "Success": _object({"success": {"const": True}, "sessionId": SESSION_ID}),
-        "Ticket": _object({"ticket": TEXT, "expiresAt": COUNT}),
-        "ToolAnswer": _object(
-            {"id": TEXT, "name": TEXT, "ok": BOOLEAN, "durationMs": COUNT},
-            {"data": ANYTHING, "error": ref("Error")},
-        ),
-        "ToolCalls": _object({"toolCalls": _list(ref("FinishedCall")), "total": COUNT}),
-        "FinishedCall": _object(
+        "Sessions": object_of({"sessions": items(ref("Session")), "total": COUNT}),
+        "Success": object_of({"success": {"const": True}, "sessionId": SESSION_ID}),
+        "Ticket": object_of({"ticket": TEXT, "expiresAt": COUNT}),
+        "ToolAnswer": {
+            "oneOf": [_called(True, "data", ANYTHING), _called(False, "error", ref("Error"))]
+        },
+        "ToolCalls": object_of({"toolCalls": items(ref("FinishedCall")), "total": COUNT}),
+        "FinishedCall": object_of(
             {
                 "callId": CALL_ID,
                 "tool": TEXT,
@@ -98,27 +67,35 @@ def _answered() -> dict[str, Any]:
             },
             {"errorCode": TEXT},
         ),
-        "Answered": _object({"success": {"const": True}, "callId": TEXT}),
+        "Answered": object_of({"success": {"const": True}, "callId": TEXT}),
         "Tool": _tool(),
-        "Tools": _object({"tools": _list(ref("Tool")), "total": COUNT}),
-        "Actions": _object(
+        "Tools": object_of({"tools": items(ref("Tool")), "total": COUNT}),
+        "Action": _tool(service=TEXT),
+        "Actions": object_of(
             {
-                "actions": _list(_tool(service=TEXT)),
-                "services": _list(_object({"name": TEXT, "actionCount": COUNT})),
+                "actions": items(ref("Action")),
+                "services": items(object_of({"name": TEXT, "actionCount": COUNT})),
                 "version": TEXT,
             }
         ),
-        "Status": _object({"status": {"enum": ["ok", "ready"]}}),
+        "Health": object_of({"status": {"const": "ok"}}),
+        "Readiness": object_of({"status": {"const": "ready"}}),
     }
 
 
+def _called(ok: bool, key: str, outcome: Schema) -> dict[str, Any]:
+    return object_of(
+        {"id": TEXT, "name": TEXT, "ok": {"const": ok}, "durationMs": COUNT, key: outcome}
+    )
+
+
 def _tool(**more: Schema) -> dict[str, Any]:
-    return _object(
+    return object_of(
         {
             "name": TEXT,
             "description": TEXT,
             "inputSchema": OBJECT,
-            "tags": _list(TEXT),
+            "tags": items(TEXT),
             "deprecated": BOOLEAN,
             **more,
         },
@@ -126,88 +103,5 @@ def _tool(**more: Schema) -> dict[str, Any]:
     )
 
 
-def _events() -> dict[str, Any]:
-    """One schema for each type of event, and ``Event`` for any of them."""
-    failure = _object({"message": TEXT}, {"code": TEXT})
-    stats = _object({"durationMs": COUNT, "toolCallCount": COUNT, "stdoutBytes": COUNT})
-    failures = _object(
-        {"code": TEXT, "message": TEXT}, {"path": _list(TEXT), "details": _list(ref("Detail"))}
-    )
-    payloads: dict[str, tuple[dict[str, Schema], dict[str, Schema]]] = {
-        "session_init": (
-            {
-                "cancelUrl": TEXT,
-                "expiresAt": TIMESTAMP,
-                "encryption": _object({"enabled": {"const": False}}),
-            },
-            {"replayUrl": TEXT},
-        ),
-        "stdout": ({"chunk": TEXT}, {}),
-        "log": (
-            {"level": {"enum": ["debug", "info", "warn", "error"]}, "message": TEXT},
-            {"data": OBJECT},
-        ),
-        "tool_call": ({"callId": CALL_ID, "toolName": TEXT, "args": OBJECT}, {}),
-        "tool_progress": (
-            {
-                "callId": CALL_ID,
-                "phase": {"enum": ["connecting", "sending", "receiving", "processing"]},
-                "elapsedMs": COUNT,
-            },
-            {"bytesReceived": COUNT, "totalBytes": COUNT},
-        ),
-        "tool_result_applied": (
-            {"callId": CALL_ID, "ok": BOOLEAN, "durationMs": COUNT},
-            {"code": TEXT, "message": TEXT},
-        ),
-        "partial_result": (
-            {"path": _list(TEXT), "hasNext": BOOLEAN},
-            {"data": ANYTHING, "error": failure},
-        ),
-        "heartbeat": ({"ts": TIMESTAMP}, {}),
-        "error": ({"message": TEXT}, {"code": TEXT, "recoverable": BOOLEAN}),
-        "deadline_exceeded": (
-            {"elapsedMs": COUNT, "budgetMs": {"type": "integer", "minimum": 1}},
-            {},
-        ),
-        "catalog_changed": (
-            {"version": TEXT, "addedActions": _list(TEXT), "removedActions": _list(TEXT)},
-            {},
-        ),
-        "final": (
-            {"ok": BOOLEAN},
-            {"result": ANYTHING, "error": failure, "errors": _list(failures), "stats": stats},
-        ),
-    }
-    made = {
-        f"Event_{kind}": _object(
-            {
-                "protocolVersion": {"const": 2},
-                "sessionId": SESSION_ID,
-                "seq": {"type": "integer", "minimum": 1},
-                "type": {"const": kind},
-                "payload": _object(*fields),
-            }
-        )
-        for kind, fields in payloads.items()
-    }
-    return {**made, "Event": {"oneOf": [ref(name) for name in made]}}
-
-
 def _detail(kind: str, **fields: Schema) -> dict[str, Any]:
-    return _object({"type": {"const": kind}, **fields})
-
-
-def _object(
-    required: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None
-) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {**required, **(optional or {})},
-        "required": list(required),
-        "additionalProperties": False,
-    }
-
-
-def _list(item: Schema) -> dict[str, Any]:
-    return {"type": "array", "items": item}
+    return object_of({"type": {"const": kind}, **fields})

@@ -7,12 +7,11 @@ import time
 from typing import Any
 from uuid import uuid4
 
-from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from enclave_broker_core.errors import ArgumentsError, BrokerError, SessionNotFoundError
+from enclave_broker_core.errors import BrokerError, SessionNotFoundError
 from enclave_broker_core.models import SESSION_ID, SessionRecord
 from enclave_broker_core.session import Session
 
@@ -77,17 +76,13 @@ class SessionRoutes:
         code = wanted.code
         if code is not None and len(code.encode("utf-8", "replace")) > limits.max_code_bytes:
             raise HttpError(413, f"the code is longer than {limits.max_code_bytes} bytes")
-        try:
-            tools = [declared.tool() for declared in wanted.client_tools]
-        except ValidationError as problem:
-            raise ArgumentsError(f"clientTools: {problem.errors()[0]['msg']}") from None
         session = await self._broker.create_session(
             session_id=session_id,
             principal=caller_of(request).principal,
             metadata=wanted.metadata,
             allowed_tools=wanted.allowed_tools,
             runtime=wanted.runtime,
-            client_tools=tools,
+            client_tools=[declared.tool() for declared in wanted.client_tools],
             **wanted.config.limits(limits),
         )
         if code is None:
@@ -106,14 +101,16 @@ class SessionRoutes:
         )
 
     async def list(self, request: Request) -> ASGIApp:
-        ended = request.query_params.get("ended") in ("true", "1")
+        ended = request.query_params.get("ended", "false")
+        if ended not in ("true", "false"):
+            raise HttpError(400, "ended is true or false")
         found: list[SessionRecord] = []
         after: str | None = None
         while True:
             try:
                 page = await self._broker.list_sessions(
                     principal=caller_of(request).principal,
-                    include_ended=ended,
+                    include_ended=ended == "true",
                     limit=PAGE,
                     after=after,
                 )

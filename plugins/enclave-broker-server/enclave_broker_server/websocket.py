@@ -9,9 +9,9 @@ from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
-from starlette.requests import HTTPConnection
-from starlette.routing import WebSocketRoute
-from starlette.types import Receive, Scope, Send
+from starlette.requests import HTTPConnection, Request
+from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from enclave_broker_core.errors import BrokerError
 from enclave_broker_core.models import Window
@@ -20,6 +20,7 @@ from enclave_broker_core.windows import SlidingWindows
 
 from .answers import HttpError
 from .following import begins_at, begun, json_parameter
+from .resources import resource
 from .service import Service, filter_of
 from .settings import ServerSettings
 from .socket_calls import SocketCalls
@@ -51,8 +52,18 @@ class SocketRoutes:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def routes(self) -> list[WebSocketRoute]:
-        return [WebSocketRoute("/sessions/{session_id}/ws", _Endpoint(self._service))]
+    def routes(self) -> list[BaseRoute]:
+        path = "/sessions/{session_id}/ws"
+        return [
+            WebSocketRoute(path, _Endpoint(self._service)),
+            resource(path, head=False, GET=self.not_a_socket),
+        ]
+
+    async def not_a_socket(self, request: Request) -> ASGIApp:
+        await self._service.session(request)
+        raise HttpError(
+            426, "this is for a WebSocket: ask for an upgrade", headers=[(b"upgrade", b"websocket")]
+        )
 
 
 class _Endpoint:

@@ -70,7 +70,7 @@ async def test_its_config_lowers_the_limits(client: Client) -> None:
         ({"runtime": "cobol"}, "400", "RUNTIME_ERROR", "no runtime named 'cobol'"),
         ({"filter": {"mode": "some"}}, "400", "INVALID_FILTER", "mode"),
         ({"allowedTools": ["["]}, "400", "VALIDATION_ERROR", "allowed_tools"),
-        ({"clientTools": [{"name": "mine"}]}, "400", "VALIDATION_ERROR", "client:"),
+        ({"clientTools": [{"name": "mine"}]}, "400", "INVALID_REQUEST", "clientTools.0.name"),
         ({"metadata": {"x": "y" * 70_000}}, "400", "VALIDATION_ERROR", "metadata"),
     ],
 )
