@@ -95,7 +95,7 @@ class HttpError(Exception):
     def of(cls, error: BrokerError) -> HttpError:
         """What a broker's error is over HTTP; the unexpected is a 500 that says nothing."""
         status = getattr(error, "status", None)
-        if status in CODES:
+        if isinstance(status, int) and status in CODES:
             return cls(
                 status,
                 error.message,
