@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 Loop = Callable[[int], Awaitable[None]]
 """Does the thing so many times, in a plain loop."""
@@ -14,11 +15,15 @@ Loop = Callable[[int], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Figures:
-    """Microseconds for doing it once: the median of the repetitions, the least, the most."""
+    """What the repetitions gave, as microseconds for doing it once: median, least, most."""
 
     median: float
     least: float
     most: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self:
+        return cls(statistics.median(values), min(values), max(values))
 
 
 @dataclass(frozen=True)
@@ -58,13 +63,9 @@ async def measure(
     baseline = names[0]
     return Measured(
         baseline,
-        {name: _figures(times[name]) for name in names},
+        {name: Figures.of(times[name]) for name in names},
         {
-            name: _figures([a / b for a, b in zip(times[name], times[baseline], strict=True)])
+            name: Figures.of([a / b for a, b in zip(times[name], times[baseline], strict=True)])
             for name in names[1:]
         },
     )
-
-
-def _figures(values: list[float]) -> Figures:
-    return Figures(statistics.median(values), min(values), max(values))

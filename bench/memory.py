@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gc
 import resource
-import statistics
 import sys
 from pathlib import Path
 
@@ -71,16 +70,12 @@ async def measured(repetitions: int, short: bool) -> Measured:
     first = columns[names[0]]
     return Measured(
         names[0],
-        {name: _figures(column) for name, column in columns.items()},
+        {name: Figures.of(column) for name, column in columns.items()},
         {
-            name: _figures([a / b for a, b in zip(columns[name], first, strict=True)])
+            name: Figures.of([a / b for a, b in zip(columns[name], first, strict=True)])
             for name in names[1:]
         },
     )
-
-
-def _figures(values: tuple[float, ...] | list[float]) -> Figures:
-    return Figures(statistics.median(values), min(values), max(values))
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@ A benchmark is a module here with a ``TITLE`` and ``cases()``, an async context 
 yields name → async function ``(n)`` which does the thing ``n`` times, the floor first.
 ``TIMES`` is how often a case does its thing in one turn, ``TURNS`` how many turns make a
 repetition; ``BARS`` has case → the most that its ratio to the floor may be, ``AT_LEAST`` the
-least that it must be. What a module needs that may not be here is in ``NEEDS``, names of
-distributions, and in ``BACKENDS``. One that is not about time has ``measured(repetitions,
-short)`` in place of ``cases`` and its ``UNIT``.
+least that it must be; ``MOST`` is about the figure itself. What a module needs that may not be
+here is in ``NEEDS``, names of distributions, in ``BACKENDS`` and in ``SYSTEMS``. One that is not
+about time in this process has ``measured(repetitions, short)`` in place of ``cases`` and its
+``UNIT``.
 
 All cases take turns in one process, so that a change of the machine's pace meets all alike.
 Printed are the median and the spread of the repetitions, and as ratios to the floor.
@@ -20,6 +21,7 @@ import importlib
 import json
 import os
 import platform
+import sys
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -38,6 +40,10 @@ BENCHMARKS = (
     "sandboxed_calls",
     "growth",
     "memory",
+    "http_sessions",
+    "http_calls",
+    "http_memory",
+    "http_streams",
 )
 
 TURNS = 40
@@ -57,6 +63,9 @@ def not_here(module: Any, backend: str) -> str | None:
     backends = getattr(module, "BACKENDS", (backend,))
     if backend not in backends:
         return f"runs on {' and '.join(backends)} only"
+    systems = getattr(module, "SYSTEMS", (sys.platform,))
+    if sys.platform not in systems:
+        return f"runs on {' and '.join(systems)} only"
     try:
         for name in getattr(module, "NEEDS", ()):
             version(name)
@@ -67,28 +76,39 @@ def not_here(module: Any, backend: str) -> str | None:
 
 def report(module: Any, measured: Measured) -> None:
     unit = getattr(module, "UNIT", "microseconds")
-    print(f"{'':32}{unit:>28}  {'times ' + measured.baseline:>28}")
+    times = f"  {'times ' + measured.baseline:>28}" if measured.ratios else ""
+    print(f"{'':32}{unit:>28}{times}")
     for name, took in measured.figures.items():
         line = f"{name:32}{_spread(took):>28}"
         ratio = measured.ratios.get(name)
         if ratio is not None:
             line += f"  {_spread(ratio):>28}"
-            line += _verdict(module, name, ratio.median)
+            line += _bar("at most", _of(module, "BARS", name), ratio.median)
+            line += _bar("at least", _of(module, "AT_LEAST", name), ratio.median)
+        most = _of(module, "MOST", name)
+        line += _bar("at most", most, took.median, "" if ratio is None else f" {unit}")
         print(line)
 
 
-def _verdict(module: Any, name: str, ratio: float) -> str:
-    most = getattr(module, "BARS", {}).get(name)
-    if most is not None:
-        return f"   at most {most:g}: {'holds' if ratio <= most else 'MISSED'}"
-    least = getattr(module, "AT_LEAST", {}).get(name)
-    if least is not None:
-        return f"   at least {least:g}: {'holds' if ratio >= least else 'MISSED'}"
-    return ""
+def _of(module: Any, bars: str, name: str) -> float | None:
+    found: float | None = getattr(module, bars, {}).get(name)
+    return found
+
+
+def _bar(kind: str, bar: float | None, value: float, unit: str = "") -> str:
+    if bar is None:
+        return ""
+    holds = value <= bar if kind == "at most" else value >= bar
+    return f"   {kind} {bar:g}{unit}: {'holds' if holds else 'MISSED'}"
 
 
 def _spread(figures: Figures) -> str:
-    return f"{figures.median:.2f} ({figures.least:.2f} to {figures.most:.2f})"
+    # The bar of some ratios has three digits behind the point.
+    median, least, most = (
+        f"{value:.{3 if figures.median < 1 else 2}f}"
+        for value in (figures.median, figures.least, figures.most)
+    )
+    return f"{median} ({least} to {most})"
 
 
 def machine(backend: str) -> str:
