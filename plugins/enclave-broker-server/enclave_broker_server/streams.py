@@ -120,9 +120,9 @@ class EventSource:
                 found.append(wire.heartbeat(self.session.id, seq, time.time()))
         return found
 
-    async def behind(self) -> int:
-        """How many events there are that have not been sent."""
-        return await self.session.last_seq() - self.seq
+    async def behind(self, seq: int) -> int:
+        """How many events there are after this one."""
+        return await self.session.last_seq() - seq
 
     def _mounted(self, event: Event) -> Event:
         if not self._base:
@@ -173,11 +173,12 @@ class StreamAnswer:
     async def _send(self, send: Send) -> None:
         source = self._source
         while not source.done:
-            for chunk in _chunks(await source.next(), self._form):
+            for chunk, seq in _chunks(await source.next(), self._form):
                 started = self._writing_since = time.monotonic()
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 self._writing_since = None
-                if time.monotonic() - started > SLOW and await source.behind() > self._most_behind:
+                slow = time.monotonic() - started > SLOW
+                if slow and await source.behind(seq) > self._most_behind:
                     _log.warning("a reader of session %s is too slow: dropped", source.session.id)
                     return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -221,9 +222,9 @@ class FinalAnswer:
 
 
 async def written(
-    send: Send, message: Message, source: EventSource, settings: StreamSettings
+    send: Send, message: Message, source: EventSource, seq: int, settings: StreamSettings
 ) -> bool:
-    """Send a message to who reads a source; whether the reader keeps up."""
+    """Send a message to who has read a source up to ``seq``; whether the reader keeps up."""
     started = time.monotonic()
     with anyio.move_on_after(settings.stall_timeout) as timer:
         await send(message)
@@ -231,10 +232,11 @@ async def written(
         return False
     if time.monotonic() - started < SLOW:
         return True
-    return await source.behind() <= settings.max_backlog
+    return await source.behind(seq) <= settings.max_backlog
 
 
-def _chunks(events: Sequence[Event], form: Form) -> Iterator[bytes]:
+def _chunks(events: Sequence[Event], form: Form) -> Iterator[tuple[bytes, int]]:
+    """The events as text, and the seq of the last one in it."""
     waiting: list[bytes] = []
     size = 0
     for event in events:
@@ -242,10 +244,10 @@ def _chunks(events: Sequence[Event], form: Form) -> Iterator[bytes]:
         waiting.append(text)
         size += len(text)
         if size >= CHUNK:
-            yield b"".join(waiting)
+            yield b"".join(waiting), event.seq
             waiting, size = [], 0
     if waiting:
-        yield b"".join(waiting)
+        yield b"".join(waiting), events[-1].seq
 
 
 def _ndjson(event: Event) -> bytes:
