@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import anyio
-from pydantic_monty import AsyncMontySession, ExternalModule, MontyError, ResourceLimits
+from pydantic_monty import (
+    ExternalModule,
+    FutureSnapshot,
+    MontyComplete,
+    MontyError,
+    MontySession,
+    ResourceLimits,
+)
 
 from enclave_broker_core.contracts import RuntimeHost
-from enclave_broker_core.errors import BrokerError
+from enclave_broker_core.once import Once
 
 from . import prelude
 from .catalog import Catalog
+from .driving import Driving, Snapshot, Waiting
 from .failures import explain, heap_is_sound
-from .feeding import Feeding
 from .helpers import Helpers
-from .host_calls import HostCall, HostCalls
+from .host_calls import HostCalls
 from .output import Output
-from .parking import Driver, ParkedRun
 from .saved_state import SavedState
+from .worker import Worker
 from .workers import Workers
 
 
 class Run:
     """Runs code once. ``state`` is at first the state to run in, then the one to keep.
 
-    That of the ``last`` run is not kept: a dump costs a tenth of a short session.
+    That of the ``last`` run is not kept: a dump costs a tenth of a short session. A run that
+    has waited for its calls for ``park_after`` seconds is dumped and gives its worker to
+    others; it goes on with the next free one.
     """
 
     def __init__(
@@ -51,10 +61,15 @@ class Run:
         self._has_prelude = state.has_prelude
         self._scope = anyio.CancelScope()
         self._failure: Exception | None = None
-        self._parked: ParkedRun | None = None
         self._helpers = Helpers(self._stop)
         self._output = Output(host, self._stop, self._helpers)
-        self._calls = HostCalls(host, self._output, self._stop)
+        self._calls = HostCalls(host, self._output, self._helpers, self._stop)
+        self._driving = Driving(self._calls, catalog)
+        self._next_state = state
+        self._prepared = False
+        self._worker: Worker | None = None
+        self._parked = b""
+        self._parking: Once | None = None
 
     async def __call__(self, code: str) -> Any:
         """The value of the last expression as the sandbox gives it; raises BrokerError.
@@ -62,25 +77,26 @@ class Run:
         When this returns or raises, also by cancellation, the worker is on its way back and
         no host call is left.
         """
+        value = None
         try:
-            value = await self._within_scope(self._feed(code))
-            if self._parked is not None and self._failure is None:
-                self._scope = anyio.CancelScope()
-                value = await self._within_scope(self._go_on(self._parked))
+            with self._scope:
+                try:
+                    value = await self._to_the_end(code)
+                except MontyError as error:
+                    await self._output.flush()
+                    if self._failure is None:
+                        self.state = self._next_state
+                    self._stop(explain(error, self._limits))
+                except Exception as error:
+                    self._stop(error)
         finally:
             await self._calls.close()
             await self._helpers.close()
+            if self._worker is not None:
+                self._workers.give_back(self._worker)
         if self._failure is not None:
             raise self._failure
         return value
-
-    async def _within_scope(self, work: Coroutine[Any, Any, Any]) -> Any:
-        with self._scope:
-            try:
-                return await work
-            except Exception as error:
-                self._stop(error)
-        return None
 
     def _stop(self, error: Exception) -> None:
         """End the run with ``error``; the first one counts."""
@@ -88,97 +104,114 @@ class Run:
             self._failure = error
         self._scope.cancel()
 
-    async def _feed(self, code: str) -> Any:
-        """The code's value, unless the run is parked meanwhile."""
-        session = await self._take_worker()
+    async def _to_the_end(self, code: str) -> Any:
+        self._worker = await self._workers.take()
+        snapshot = await self._step(lambda worker: self._begin(worker, code))
+        while not isinstance(snapshot, MontyComplete):
+            waiting = snapshot
+            if await self._wait(waiting):
+                snapshot = await self._step(lambda worker: waiting)  # noqa: B023
+            else:
+                # The run has begun and others may depend on it: it waits as long as it must.
+                self._worker = await self._workers.take(patient=True)
+                snapshot = await self._step(self._restore)
+        await self._output.flush()
+        if self._failure is None:
+            self.state = self._next_state
+        return snapshot.output
+
+    async def _wait(self, waiting: Waiting) -> bool:
+        """Return when one of the calls that the code waits for has an outcome; False when the
+        run has been parked meanwhile."""
+        begun, self._driving.to_begin = self._driving.to_begin, []
+        calls = self._driving.waits_for()
+        timer = None
+        if self._park_after is not None and isinstance(waiting, FutureSnapshot):
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(self._park_after, self._park_soon, waiting)
         try:
-            try:
-                await self._prepare(session, code)
-            except MontyError as error:
-                raise explain(error, self._limits) from None
-            feeding = Feeding(
-                session,
-                self._workers,
-                self._calls,
-                self._output,
-                self._helpers,
-                self._park_after,
-                self._park,
-            )
-            try:
-                value = await feeding.run(code)
-                if self._parked is None:
-                    await self._keep(session)
-            except MontyError as error:
-                raise await self._failed(session, error) from None
-            return value
+            if len(calls) == 1 and begun == calls:
+                await self._calls.perform(calls[0])
+            else:
+                for call in begun:
+                    self._calls.begin(call)
+                await self._calls.one_of(calls)
         finally:
-            self._workers.give_back(session)
+            if timer is not None:
+                timer.cancel()
+        if self._parking is not None:
+            await self._parking.wait()
+            self._parking = None
+        return self._worker is not None
 
-    def _park(self, parked: ParkedRun) -> None:
-        """Leave the worker; the run goes on from ``parked``."""
-        self._parked = parked
-        self._calls.hold()
-        self._scope.cancel()
+    def _park_soon(self, waiting: FutureSnapshot) -> None:
+        self._parking = Once()
+        self._helpers.start(self._park(waiting, self._parking))
 
-    async def _prepare(self, session: AsyncMontySession, code: str) -> None:
+    async def _park(self, waiting: FutureSnapshot, done: Once) -> None:
+        """Dump the run that waits, and let others have its worker."""
+        worker = self._worker
+        try:
+            if worker is not None:
+                self._parked = await worker.do(waiting.dump)
+                self._worker = None
+                self._workers.give_back(worker)
+        finally:
+            done.set()
+
+    async def _step(self, make: Callable[[Worker], Snapshot]) -> Waiting | MontyComplete:
+        """From the snapshot that ``make`` makes to the next wait, in the worker's thread."""
+        worker = self._worker
+        assert worker is not None  # noqa: S101
+        return await worker.do(lambda: self._go(worker, make))
+
+    # In the worker's thread
+
+    def _go(self, worker: Worker, make: Callable[[Worker], Snapshot]) -> Waiting | MontyComplete:
+        try:
+            snapshot = self._driving.go(worker, make(worker))
+        except MontyError as error:
+            # The type checker forgets what a failed run defined, so there the heap does as well.
+            if self._prepared and not self._type_check and heap_is_sound(error, self._limits):
+                self._keep(worker)
+            raise
+        if isinstance(snapshot, MontyComplete):
+            self._keep(worker)
+        return snapshot
+
+    def _begin(self, worker: Worker, code: str) -> Snapshot:
+        session = self._enter(worker)
         if self.state.heap:
-            await session.load_session(self.state.heap)
+            session.load_session(self.state.heap)
         if not self._has_prelude and prelude.needed_by(code):
-            await session.feed_run(prelude.SOURCE, skip_type_check=True)
+            session.feed_run(prelude.SOURCE, skip_type_check=True)
             self._has_prelude = True
-
-    async def _go_on(self, parked: ParkedRun) -> Any:
-        """Finish a parked run, on a new worker each time that it has waited long."""
-        self._calls.let_go()
-
-        def spawn(call: HostCall) -> None:
-            self._helpers.start(self._calls.perform_quietly(call))
-
-        functions = self._catalog.current().functions
-        driver = Driver(self._calls, functions, spawn, self._park_after)
-        while True:
-            while not parked.can_go_on():
-                await self._calls.change()
-            # The run has begun and others may depend on it: now it waits as long as it must.
-            session = await self._take_worker(patient=True)
-            try:
-                snapshot = await session.load_snapshot(
-                    parked.snapshot,
-                    external_lookup=self._calls.lookup(),
-                    print_callback=self._output.printed,
-                    os=self._calls.os,
-                )
-                end = await driver.drive(parked, session, snapshot)
-                if end is not None:
-                    await self._keep(session)
-                    return end.output
-            except MontyError as error:
-                raise await self._failed(session, error) from None
-            finally:
-                self._workers.give_back(session)
-
-    async def _take_worker(self, *, patient: bool = False) -> AsyncMontySession:
-        return await self._workers.take(
-            limits=self._limits,
-            modules={"tools": self._tools},
-            stubs=prelude.STUBS if self._type_check else None,
-            patient=patient,
+        self._prepared = True
+        return session.feed_start(
+            code, external_lookup=self._calls.lookup(), print_callback=self._output.printed
         )
 
-    async def _tools(self) -> ExternalModule:
+    def _restore(self, worker: Worker) -> Snapshot:
+        return self._enter(worker).load_snapshot(
+            self._parked,
+            external_lookup=self._calls.lookup(),
+            print_callback=self._output.printed,
+        )
+
+    def _enter(self, worker: Worker) -> MontySession:
+        worker.enter(
+            self._workers.checkout(
+                limits=self._limits,
+                modules={"tools": self._tools},
+                stubs=prelude.STUBS if self._type_check else None,
+            )
+        )
+        return worker.session
+
+    def _tools(self) -> ExternalModule:
         module = self._catalog.current()
         return self._calls.module(module.functions, module.stubs)
 
-    async def _failed(self, session: AsyncMontySession, error: MontyError) -> BrokerError:
-        # The type checker forgets what a failed run defined, so there the heap does as well.
-        if heap_is_sound(error, self._limits) and not self._type_check:
-            await self._keep(session)
-        else:
-            await self._output.flush()
-        return explain(error, self._limits)
-
-    async def _keep(self, session: AsyncMontySession) -> None:
-        await self._output.flush()
+    def _keep(self, worker: Worker) -> None:
         if not self._last:
-            self.state = SavedState(await session.dump(), self._has_prelude)
+            self._next_state = SavedState(worker.session.dump(), self._has_prelude)

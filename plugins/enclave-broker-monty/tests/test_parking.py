@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
+from random import Random
 from typing import Any
 
 import anyio
 import pytest
 from enclave_broker_monty.config import MontyConfig
-from enclave_broker_monty.feeding import Feeding
-from enclave_broker_monty.helpers import Helpers
-from enclave_broker_monty.host_calls import HostCall, HostCalls
-from enclave_broker_monty.output import Output
 from enclave_broker_monty.runtime import open_monty
 
 from enclave_broker_core.contracts import OpenContext
@@ -220,30 +216,7 @@ async def test_a_parked_run_waits_for_a_worker_as_long_as_it_must(monty, host) -
         assert results == ["released"]
 
 
-@pytest.fixture
-def the_last_call_comes_late(monkeypatch):
-    """This side hears of a call of test:add or test:fail only after a try to park the run.
-
-    The sandbox has made the call by then, so that a dump holds it.
-    """
-    tried = threading.Event()
-    park, announce_tool = Feeding._park, HostCalls.announce_tool
-
-    async def park_and_tell(self: Feeding, moves: int) -> None:
-        await park(self, moves)
-        tried.set()
-
-    def announce_late(self: HostCalls, args: Any, kwargs: Any) -> HostCall:
-        if args[0] in ("test:add", "test:fail"):
-            tried.wait(10)
-        return announce_tool(self, args, kwargs)
-
-    monkeypatch.setattr(Feeding, "_park", park_and_tell)
-    monkeypatch.setattr(HostCalls, "announce_tool", announce_late)
-
-
-@pytest.mark.usefixtures("the_last_call_comes_late")
-async def test_a_run_is_not_parked_before_all_its_calls_are_known(monty, host) -> None:
+async def test_an_error_of_one_call_ends_a_run_that_waits_for_others(monty, host) -> None:
     code = """
 import asyncio
 await asyncio.gather(call_tool("test:never"), call_tool("test:fail", {"message": "no luck"}))
@@ -254,8 +227,7 @@ await asyncio.gather(call_tool("test:never"), call_tool("test:fail", {"message":
     assert (host.running, host.cancelled) == (0, 1)
 
 
-@pytest.mark.usefixtures("the_last_call_comes_late")
-async def test_a_run_is_not_parked_before_its_code_has_all_results(monty, host) -> None:
+async def test_a_run_that_is_parked_with_some_results_gets_all(monty, host) -> None:
     code = """
 import asyncio
 await asyncio.gather(
@@ -280,29 +252,42 @@ await asyncio.gather(
     assert len(host.calls) == 3
 
 
-async def test_code_that_is_being_stopped_is_not_told_of_results(host) -> None:
-    def stop(error: Exception) -> None:
-        raise error
+def program(random: Random, depth: int = 0) -> tuple[str, Any]:
+    """An expression of calls and sleeps, one after the other or at once, and its value."""
+    kind = random.randrange(4) if depth < 3 else random.randrange(2)
+    value = random.randrange(100)
+    if kind == 0:
+        return f'call_tool("test:echo", {{"value": {value}}})', value
+    if kind == 1:
+        return f"asyncio.sleep({random.choice((0, 0.001, 0.003))}, {value})", value
+    parts = [program(random, depth + 1) for _ in range(random.randrange(1, 4))]
+    together = ", ".join(code for code, _ in parts)
+    return f"{'gather' if kind == 2 else 'in_turn'}({together})", [found for _, found in parts]
 
-    calls = HostCalls(host, Output(host, stop, Helpers(stop)), stop)
-    call = calls.announce_tool(("test:wait",), {})
-    async with anyio.create_task_group() as group:
-        told = anyio.Event()
 
-        async def perform() -> None:
-            assert await calls.perform(call) == "released"
-            told.set()
+async def test_what_a_run_finds_does_not_depend_on_parking(monty, host) -> None:
+    head = """
+import asyncio
 
-        group.start_soon(perform)
-        await host.called()
-        calls.hold()
-        host.release.set()
-        await calls.change()
-        await anyio.wait_all_tasks_blocked()
-        assert call.outcome == {"return_value": "released"}
-        assert not told.is_set()
-        calls.let_go()
-        await told.wait()
+async def gather(*parts):
+    return list(await asyncio.gather(*parts))
+
+async def in_turn(*parts):
+    return [await part for part in parts]
+
+"""
+    async with monty(workers=2, park_after=0.0001) as runtime:
+
+        async def run(seed: int) -> None:
+            expression, value = program(Random(seed))
+            async with runtime.session(host) as session:
+                assert await session.run(f"{head}await {expression}") == value
+
+        for first in range(0, 60, 6):
+            async with anyio.create_task_group() as group:
+                for seed in range(first, first + 6):
+                    group.start_soon(run, seed)
+    assert host.running == 0
 
 
 def test_a_run_is_parked_on_a_loop_that_anyio_has_not_started() -> None:
