@@ -52,6 +52,14 @@ def document(version: str, *, secured: bool, longest_code: int) -> dict[str, Any
     components: dict[str, Any] = {
         "schemas": schemas(longest_code),
         "responses": responses(),
+        "securitySchemes": {
+            "ticket": {
+                "type": "apiKey",
+                "in": "query",
+                "name": "ticket",
+                "description": "For who can't send headers: one of /sessions/{session_id}/ticket.",
+            }
+        },
     }
     described: dict[str, Any] = {
         "openapi": "3.1.0",
@@ -71,6 +79,6 @@ def document(version: str, *, secured: bool, longest_code: int) -> dict[str, Any
         ],
     }
     if secured:
-        components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+        components["securitySchemes"]["bearer"] = {"type": "http", "scheme": "bearer"}
         described["security"] = [{"bearer": []}]
     return described

@@ -52,16 +52,16 @@ def event_schemas() -> dict[str, Any]:
         },
         "EventMessage": {
             "description": "One message of the stream; its id is the event's seq.",
-            **object_of(
-                {
-                    "id": {"type": "string", "pattern": "^[1-9][0-9]*$"},
-                    "data": {
-                        "type": "string",
-                        "contentMediaType": "application/json",
-                        "contentSchema": ref("Event"),
-                    },
-                }
-            ),
+            "type": "object",
+            "properties": {
+                "id": {"type": "string", "pattern": "^[1-9][0-9]*$"},
+                "data": {
+                    "type": "string",
+                    "contentMediaType": "application/json",
+                    "contentSchema": ref("Event"),
+                },
+            },
+            "required": ["id", "data"],
         },
     }
 

@@ -45,7 +45,9 @@ def paths(*, secured: bool) -> dict[str, Any]:
             item["parameters"] = [_parameter("session_id", "path", SESSION_ID, "Its id.")]
         for operation in (item[method] for method in ("get", "post", "delete") if method in item):
             wanted = operation.pop("refused")
-            if secured and "security" not in operation:
+            if path.endswith(("/stream", "/ws")):
+                operation["security"] = [{"bearer": []} if secured else {}, {"ticket": []}]
+            elif secured and "security" not in operation:
                 wanted = (*wanted, 401)
             operation["responses"] |= refusals(*wanted)
     return made
@@ -105,7 +107,6 @@ def _sessions() -> dict[str, Any]:
 
 
 def _in_a_session() -> dict[str, Any]:
-    ticket = _parameter("ticket", "query", {"type": "string"}, "Instead of credentials, once.")
     where = [
         _parameter("from", "query", {"type": "string"}, _FROM, example="1"),
         _parameter("fromSeq", "query", {"type": "string"}, "The same."),
@@ -115,7 +116,6 @@ def _in_a_session() -> dict[str, Any]:
             "description": "Which events are wanted; all of them without it.",
             "content": {JSON: {"schema": {"anyOf": [ref("EventFilter"), {"type": "null"}]}}},
         },
-        ticket,
         _parameter(
             "Last-Event-ID", "header", {"type": "string"}, "The last seq had; it goes before from."
         ),

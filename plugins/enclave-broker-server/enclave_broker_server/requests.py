@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from enclave_broker_core.client_tools import MOST_TOOLS, ClientTool
@@ -14,8 +14,13 @@ from enclave_broker_core.patterns import MAX_PATTERN_LENGTH
 
 from .answers import HttpError
 
-Milliseconds = Annotated[int, Field(ge=1, le=10**12, strict=True)]
-Calls = Annotated[int, Field(ge=1, le=10**12, strict=True)]
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# To JSON 5.0 is an integer as well.
+Positive = Annotated[int, Field(ge=1, le=10**12, strict=True), BeforeValidator(_whole)]
 SESSION_ID = r"^s_[A-Za-z0-9_-]{1,64}$"
 CLIENT_TOOL = r"^client:[A-Za-z0-9_.:/-]{1,121}$"
 LONGEST_DESCRIPTION = 8192
@@ -68,9 +73,9 @@ def _invalid(problem: ValidationError) -> HttpError:
 class RunConfig(Body):
     """What a client asks for; it can lower the server's limits and never raise them."""
 
-    max_execution_ms: Milliseconds | None = None
-    max_tool_calls: Calls | None = None
-    heartbeat_interval_ms: Milliseconds | None = None
+    max_execution_ms: Positive | None = None
+    max_tool_calls: Positive | None = None
+    heartbeat_interval_ms: Positive | None = None
 
     def limits(self, most: SessionLimits) -> dict[str, Any]:
         """The limits of the session, of those that hold for all."""
@@ -99,7 +104,7 @@ class DeclaredTool(Body):
     description: Annotated[str, Field(max_length=LONGEST_DESCRIPTION)] = ""
     input_schema: dict[str, Any] = Field(default_factory=dict)
     output_schema: dict[str, Any] | None = None
-    timeout_ms: Milliseconds | None = None
+    timeout_ms: Positive | None = None
 
     def tool(self) -> ClientTool:
         given: dict[str, Any] = (

@@ -57,15 +57,16 @@ class SessionRoutes:
         runs = given.get("code") is not None
         # Who sent no code is answered with JSON, so only they who ask for events get one.
         as_event = wants_stream(request) if runs else NDJSON in accepted(request)
+        sse = wants_sse(request)
         try:
             return await self._created(request, given, session_id)
         except BrokerError as error:
             if as_event:
-                return FinalAnswer(session_id, HttpError.of(error), error.code)
+                return FinalAnswer(session_id, HttpError.of(error), error.code, sse=sse)
             raise HttpError.of(error) from None
         except HttpError as error:
             if as_event:
-                return FinalAnswer(session_id, error, error.code)
+                return FinalAnswer(session_id, error, error.code, sse=sse)
             raise
 
     async def _created(self, request: Request, given: Any, session_id: str) -> ASGIApp:

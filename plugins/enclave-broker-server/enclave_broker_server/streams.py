@@ -201,15 +201,16 @@ class StreamAnswer:
 class FinalAnswer:
     """A stream of one final event that says why there is no session."""
 
-    def __init__(self, session_id: str, error: HttpError, code: str) -> None:
+    def __init__(self, session_id: str, error: HttpError, code: str, *, sse: bool = False) -> None:
         failed = {"message": error.message, "code": code}
         payload: dict[str, object] = {"ok": False, "error": failed}
         if error.details:
             payload["errors"] = [{**failed, "details": error.details}]
-        self._line = Event(session_id, 1, "final", to_json(payload)).to_json() + b"\n"
+        form = _sse if sse else _ndjson
+        self._body = form(Event(session_id, 1, "final", to_json(payload)))
         self._headers = [
-            (b"content-type", NDJSON),
-            (b"content-length", b"%d" % len(self._line)),
+            (b"content-type", SSE if sse else NDJSON),
+            (b"content-length", b"%d" % len(self._body)),
             (b"cache-control", b"no-cache"),
             (b"x-session-id", session_id.encode()),
             (b"x-refused", b"%d" % error.status),
@@ -218,7 +219,7 @@ class FinalAnswer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self._headers})
-        await send({"type": "http.response.body", "body": self._line})
+        await send({"type": "http.response.body", "body": self._body})
 
 
 async def written(
