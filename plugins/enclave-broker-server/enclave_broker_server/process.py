@@ -64,10 +64,32 @@ async def serve_here(
 
 
 def settings_of(setup: Setup, given: Given) -> ServerSettings:
-    """``[server]`` with what was given on the command line."""
+    """``[server]`` with what was given on the command line.
+
+    ConfigError when everybody could get in and nobody wants that, and when there would be
+    several processes, each with sessions of its own.
+    """
     if not isinstance(setup.server, ServerSettings):
         raise ConfigError("another plugin's command has taken [server]; block that plugin")
-    return setup.server.model_copy(update=dict(given))
+    settings = setup.server.model_copy(update=dict(given))
+    if is_open(settings, setup) and not settings.insecure:
+        raise ConfigError(
+            f"without [[authenticators]] it listens on loopback addresses only, and"
+            f" {settings.host!r} is none: whoever reached it could run code and call every tool."
+            " Configure one, or let everybody in with --insecure (insecure = true in [server])"
+        )
+    if settings.workers > 1 and not setup.broker.is_shared:
+        raise ConfigError(
+            f"{settings.workers} workers need a session store that they share, and"
+            f" {setup.settings.store.use!r} is in the memory of one process: choose another"
+            " in [store], or serve with one worker"
+        )
+    return settings
+
+
+def is_open(settings: ServerSettings, setup: Setup) -> bool:
+    """Whether others than the users of this machine could get in without saying who they are."""
+    return not setup.authenticators and not is_loopback(settings.host)
 
 
 def quiet_logging() -> None:
@@ -80,9 +102,11 @@ async def _serve(files: Files, given: Given, json: bool) -> int:
     async with open_setup(files, environment=True) as setup:
         set_up_logging(setup.settings.logging)
         settings = settings_of(setup, given)
-        _require_safe(settings, setup)
-        if settings.workers > 1:
-            _require_shared(setup, settings.workers)
+        if is_open(settings, setup):
+            sys.stderr.write(
+                f"WARNING: INSECURE: whoever reaches {settings.host!r} can run code and call"
+                " every tool: no authenticator is configured\n"
+            )
         sockets = listen(settings.host, settings.port)
         ready = partial(_announce, settings, sockets[0], json)
         if settings.workers == 1:
@@ -92,37 +116,13 @@ async def _serve(files: Files, given: Given, json: bool) -> int:
     key = settings.ticket_key or SecretStr(token_hex(32))
     order = Order(
         files=files,
-        given={**given, "port": settings.port},
+        # The sockets are those of the configuration as it was now.
+        given={**given, "host": settings.host, "workers": settings.workers},
         ticket_key=key.get_secret_value(),
         sockets=[one.fileno() for one in sockets],
         path=sys.path,
     )
     return await supervise(order, settings, sockets, ready)
-
-
-def _require_safe(settings: ServerSettings, setup: Setup) -> None:
-    """ConfigError when everybody could get in, unless that is wanted."""
-    if setup.authenticators or is_loopback(settings.host):
-        return
-    if not settings.insecure:
-        raise ConfigError(
-            f"without [[authenticators]] it listens on loopback addresses only, and"
-            f" {settings.host!r} is none: whoever reached it could run code and call every tool."
-            " Configure one, or let everybody in with --insecure (insecure = true in [server])"
-        )
-    sys.stderr.write(
-        f"WARNING: INSECURE: whoever reaches {settings.host!r} can run code and call every"
-        " tool: no authenticator is configured\n"
-    )
-
-
-def _require_shared(setup: Setup, workers: int) -> None:
-    if not setup.broker.is_shared:
-        raise ConfigError(
-            f"{workers} workers need a session store that they share, and"
-            f" {setup.settings.store.use!r} is in the memory of one process: choose another"
-            " in [store], or serve with one worker"
-        )
 
 
 def _announce(settings: ServerSettings, listening: socket, json: bool) -> None:

@@ -50,8 +50,8 @@ async def supervise(
 ) -> int:
     """Keep the workers running until a signal, and end with them; the exit code.
 
-    One that dies is started again; when one can't even start, all end. ``ready`` is called
-    when all can be reached.
+    One that dies is started again; when one can't even start at first, all end. ``ready`` is
+    called when all can be reached.
     """
     crew = _Crew(order, settings.workers, ready)
     hangup = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()
@@ -108,7 +108,7 @@ class _Crew:
             code, started = await self._run(number)
             if self.stopping.is_set():
                 break
-            if not started:
+            if not started and number in self._missing:
                 self.code = code if code > 0 else FAILED
                 self.ended.set()
                 return

@@ -6,9 +6,12 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
+from enclave_broker_server.api_keys import hash_of, new_key
 
 CONFIG = """
 plugins = ["*", "./shared.py"]
@@ -47,6 +50,11 @@ from enclave_broker_core import tool
 @tool("pid")
 def pid() -> int:
     return os.getpid()
+"""
+KEYS = """
+[[authenticators]]
+use = "api_keys"
+keys = [{ hash = "%s", id = "ada" }]
 """
 PATIENCE = 60.0
 WORKERS = ("--workers", "2")
@@ -133,3 +141,21 @@ def test_when_one_can_not_start_all_end(started: Any) -> None:
         assert it.code() == 2
         assert "PLUGIN_ERROR: plugin './shared.py'" in it.stderr
         assert "not in a worker" in it.stderr
+
+
+def test_one_that_is_started_again_lets_nobody_in_whom_the_first_did_not(started: Any) -> None:
+    key = new_key()
+    config = CONFIG + KEYS % hash_of(key)
+    with started(*WORKERS, "--host", "0.0.0.0", config=config, shared=SHARED, tools=TOOLS) as it:
+        url = f"http://127.0.0.1:{it.said['port']}"
+        assert httpx.get(f"{url}/tools").status_code == 401
+        (it.place / "broker.toml").write_text(CONFIG)
+        children = Path(f"/proc/{it.process.pid}/task/{it.process.pid}/children")
+        if not children.exists():
+            pytest.skip("the processes of a process are read from /proc, which is not there")
+        os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
+        until(lambda: "without [[authenticators]]" in it.stderr)
+        assert httpx.get(f"{url}/tools").status_code == 401
+        (it.place / "broker.toml").write_text(config)
+        until(lambda: len(children.read_text().split()) == 2)
+        assert it.stop() == 0
