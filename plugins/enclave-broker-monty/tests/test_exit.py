@@ -1,6 +1,7 @@
 """An interpreter that used the runtime ends cleanly, every time.
 
-Without the wait at the end of ``Workers.open`` about one in three of these is aborted.
+A thread that comes back from the sandbox while the interpreter ends would abort it: so the
+runtime waits for its threads.
 """
 
 from __future__ import annotations
