@@ -14,14 +14,18 @@ LIMIT = 3  # no place, or a limit was hit: the same may work later or with other
 SIGNAL = 128  # and the signal's number: 130 after Ctrl-C, 143 when terminated
 NO_READER = 141  # nobody reads the output any more
 
-_WRONG = frozenset({"CONFIG_ERROR", "PLUGIN_ERROR", "SECRET_ERROR"})
+_WRONG = frozenset(
+    {"CONFIG_ERROR", "INVALID_REQUEST", "PLUGIN_ERROR", "SECRET_ERROR", "UNAUTHENTICATED"}
+)
 _LIMITS = frozenset(
     {
         "DEADLINE_EXCEEDED",
         "MAX_TOOL_CALLS",
+        "PAYLOAD_TOO_LARGE",
         "RATE_LIMITED",
         "RESULT_TOO_LARGE",
         "RUNTIME_BUSY",
+        "SERVICE_UNAVAILABLE",
         "SESSION_EXPIRED",
         "TOO_MANY_SESSIONS",
         "TOOL_TIMEOUT",

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import anyio
 import typer
@@ -14,7 +15,6 @@ from anyio.abc import TaskStatus
 
 from enclave_broker_core.build import Setup, open_setup
 from enclave_broker_core.logs import LogSettings, set_up_logging
-from enclave_broker_core.session import Session
 
 from .exits import NO_READER, SIGNAL
 
@@ -50,8 +50,14 @@ class Interruption:
         return SIGNAL + self.signal if self.signal else otherwise
 
 
+class Cancellable(Protocol):
+    """A session, wherever it is."""
+
+    async def cancel(self, reason: str) -> None: ...
+
+
 @asynccontextmanager
-async def cancelled_by_signals(session: Session) -> AsyncIterator[Interruption]:
+async def cancelled_by_signals(session: Cancellable) -> AsyncIterator[Interruption]:
     """In this block SIGINT and SIGTERM cancel the session. A second one ends the program."""
     seen = Interruption()
     async with anyio.create_task_group() as tasks:
@@ -60,7 +66,9 @@ async def cancelled_by_signals(session: Session) -> AsyncIterator[Interruption]:
         tasks.cancel_scope.cancel()
 
 
-async def _watch(session: Session, seen: Interruption, *, task_status: TaskStatus[None]) -> None:
+async def _watch(
+    session: Cancellable, seen: Interruption, *, task_status: TaskStatus[None]
+) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
         async for number in signals:

@@ -65,6 +65,17 @@ CallTimeoutOption = Annotated[
     ),
 ]
 
+# Options that say something about the broker of this program.
+LOCAL = ("config", "principal", "role", "tenant", "timeout", "call_timeout")
+
+
+def refuse_local(context: typer.Context) -> None:
+    """BadParameter for an option on which a server decides by itself."""
+    for name in LOCAL:
+        if context.params.get(name) or (name == "config" and context.obj):
+            option = f"--{name.replace('_', '-')}"
+            raise typer.BadParameter("on that the server decides, at --url", param_hint=option)
+
 
 def session_options(
     principal: str | None,

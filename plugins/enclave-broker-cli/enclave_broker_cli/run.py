@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import anyio
 import typer
@@ -13,9 +14,8 @@ from enclave_broker_core.errors import BrokerError, ConfigError
 from enclave_broker_core.reloading import reloaded_by_hangup
 from enclave_broker_core.session import Session
 
-from .exits import NO_READER, OK, exit_code
 from .names import runtime_names
-from .opening import cancelled_by_signals, finish, opened
+from .opening import finish, opened
 from .options import (
     AllowOption,
     CallTimeoutOption,
@@ -25,12 +25,14 @@ from .options import (
     TenantOption,
     TimeoutOption,
     here_or_above,
+    refuse_local,
     session_options,
 )
 from .paths import config_paths
 from .progress import Progress
 from .reporting import complain
 from .show import Ndjson, Readable, Show
+from .showing import show_all
 
 # What is said to run while no tool does.
 THE_CODE = "the code"
@@ -58,6 +60,16 @@ def run(
             help="One of the configured runtimes; else the first.",
         ),
     ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", metavar="URL", help="Run it on the server there, and not here."),
+    ] = None,
+    token_env: Annotated[
+        str | None,
+        typer.Option(
+            "--token-env", metavar="NAME", help="The variable with the token for the server."
+        ),
+    ] = None,
     principal: PrincipalOption = None,
     role: RoleOption = None,
     tenant: TenantOption = None,
@@ -79,8 +91,13 @@ def run(
 
     Leaves with 0 when the code ended well, 1 when it failed, 2 for a mistake in the usage
     or the configuration, 3 when a limit was hit or there was no place, 130 after Ctrl-C.
-    SIGHUP reads the configuration again, for the calls to come.
+    SIGHUP reads the configuration again, for the calls to come. With --url the code runs on
+    the server there, with its configuration.
     """
+    if url is not None:
+        refuse_local(context)
+    elif token_env is not None:
+        raise typer.BadParameter("a token is for a server: --url", param_hint="--token-env")
     options = session_options(
         principal,
         role,
@@ -91,11 +108,12 @@ def run(
         call_timeout=call_timeout,
         max_tool_calls=max_tool_calls,
     )
-    path, code = config_paths(context, config), _read(file)
+    code = _read(file)
     show: Show = Ndjson() if json else Readable(quiet=quiet)
+    progress = Progress(THE_CODE, wanted=not quiet)
 
-    async def command() -> int:
-        async with opened(path) as setup:
+    async def here() -> int:
+        async with opened(config_paths(context, config)) as setup:
             if not setup.settings.runtime:
                 missing = ConfigError(
                     "no runtime is configured: install enclave-broker-monty and add"
@@ -107,34 +125,24 @@ def run(
             except BrokerError as error:
                 return complain(error, json=json)
             async with reloaded_by_hangup(setup):
-                return await run_in(session, code, show, Progress(THE_CODE, wanted=not quiet))
+                return await run_in(session, code, show, progress)
 
-    finish(command)
+    async def there(url: str) -> int:
+        # It brings an HTTP client along: who runs code here is not to wait for that.
+        from .remote import run_at
+
+        wanted = options if runtime is None else {**options, "runtime": runtime}
+        return await run_at(url, token_env, code, show, progress, wanted, json=json)
+
+    finish(here if url is None else partial(there, url))
 
 
 async def run_in(session: Session, code: str, show: Show, progress: Progress) -> int:
     """Run code in a session and show its events up to the final one; the exit code."""
-    final: dict[str, Any] = {}
-    async with (
-        cancelled_by_signals(session) as interruption,
-        progress.shown(),
-        anyio.create_task_group() as tasks,
-    ):
+    async with anyio.create_task_group() as tasks:
         tasks.start_soon(_execute, session, code)
-        try:
-            async for event in session.events():
-                if event.type == "final":
-                    final = event.payload
-                progress.clear()
-                progress.event(event)
-                show.event(event)
-        except BrokenPipeError:
-            # Raised here it would come out of the groups as a group.
-            await session.cancel("nobody reads the output")
-            return NO_READER
-    if final.get("ok"):
-        return OK
-    return interruption.code(exit_code(final["error"]["code"]))
+        leaves_with = await show_all(session, session.events(), show, progress)
+    return leaves_with  # noqa: RET504  # for mypy the group may swallow an error
 
 
 async def _execute(session: Session, code: str) -> None:
