@@ -300,10 +300,8 @@ def _operation(
         "refused": refused,
     }
     if body is not None:
-        operation["requestBody"] = {
-            "required": not optional,
-            "content": {JSON: {"schema": ref(body)}},
-        }
+        schema: Part = {"anyOf": [ref(body), {"type": "null"}]} if optional else ref(body)
+        operation["requestBody"] = {"required": not optional, "content": {JSON: {"schema": schema}}}
     if parameters:
         operation["parameters"] = list(parameters)
     if public:

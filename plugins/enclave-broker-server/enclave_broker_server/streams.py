@@ -66,9 +66,9 @@ class Streams:
 class EventSource:
     """The events of a session for one client, with heartbeats, up to the final one.
 
-    ``until`` is the event after which no more are wanted. ``base`` is where the server is
-    mounted. There is always a final event: when the session is forgotten meanwhile, one
-    says so.
+    ``until`` is the event after which no more are wanted, and which is not filtered away.
+    ``base`` is where the server is mounted. There is always a final event: when the session
+    is forgotten meanwhile, one says so.
     """
 
     def __init__(
@@ -101,9 +101,10 @@ class EventSource:
             return [self._gone()]
         found: list[Event] = []
         for event in batch:
-            if self._filter is None or self._filter.allows(event):
+            last = self._until is not None and self._until(event)
+            if last or self._filter is None or self._filter.allows(event):
                 found.append(self._mounted(event) if event.type == "session_init" else event)
-            if self._until is not None and self._until(event):
+            if last:
                 self.done = True
                 break
         if found:

@@ -267,6 +267,14 @@ async def test_a_refusal_has_the_form_of_the_stream_that_is_wanted(client: Clien
     assert json.loads(answer.text)["type"] == "final"
 
 
+async def test_the_end_of_a_run_is_not_filtered_away(client: Client) -> None:
+    await client.post("/sessions", {"sessionId": "s_1"})
+    nothing = {"mode": "include", "rules": []}
+    body = {"code": "print(1)\n2", "filter": nothing}
+    (last,) = await client.events(body, "/sessions/s_1/execute")
+    assert last["payload"] == {"path": ["run", "run_1"], "data": 2, "hasNext": False}
+
+
 async def test_a_socket_is_not_opened_without_an_upgrade(client: Client) -> None:
     await client.post("/sessions", {"sessionId": "s_1"})
     answer = await client.http.get("/sessions/s_1/ws")
