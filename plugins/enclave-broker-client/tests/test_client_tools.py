@@ -8,6 +8,8 @@ import anyio
 import pytest
 from cut_proxy import After, Cut, Deaf, Proxy
 from enclave_broker_client import Client, ConnectionLostError, LocalTool, SyncClient
+from enclave_broker_client.toolbox import LocalCall, Toolbox
+from pydantic_core import to_json
 from server_thread import PATIENCE, QUICK, Server
 
 from enclave_broker_core import (
@@ -17,6 +19,7 @@ from enclave_broker_core import (
     ToolError,
     ToolTimeoutError,
 )
+from enclave_broker_core.events import Event
 
 pytestmark = pytest.mark.anyio
 
@@ -202,6 +205,22 @@ async def test_an_error_of_the_block_comes_out_as_it_is(server: Server) -> None:
                 scope.cancel()
                 await anyio.sleep_forever()
         assert scope.cancelled_caught
+
+
+def test_a_call_is_taken_when_it_is_handed_over_and_once() -> None:
+    toolbox = Toolbox({"client:pick": pick}, threads=True)
+
+    def see(kind: str, call_id: str = "c_1", **more: object) -> object:
+        return toolbox.see(Event("s_1", 1, kind, to_json({"callId": call_id, **more})))
+
+    for call_id, name in (("c_1", "client:pick"), ("c_2", "other"), ("c_3", "client:pick")):
+        assert see("tool_call", call_id, toolName=name, args={"of": 1}) is None
+    assert see("tool_progress", phase="connecting") is None
+    assert see("tool_progress", "c_2", phase="sending") is None
+    assert see("tool_result_applied", "c_3") is None
+    assert see("tool_progress", "c_3", phase="sending") is None
+    assert see("tool_progress", phase="sending") == LocalCall("c_1", "client:pick", b'{"of":1}')
+    assert see("tool_progress", phase="sending") is None
 
 
 async def stream() -> object:

@@ -85,7 +85,8 @@ async def test_a_filter_does_not_hide_how_a_run_ended(server: Server) -> None:
     async with Client(server.url, settings=QUICK) as client, client.session() as session:
         await session.call("test:echo", {"value": 1})
         async with session.execute('print("a")\nNone', filter=printed) as events:
-            assert [event.type async for event in events] == ["stdout", "partial_result"]
+            with anyio.fail_after(PATIENCE):
+                assert [event.type async for event in events] == ["stdout", "partial_result"]
         assert events.outcome.ok
         assert events.outcome.result is None
 
