@@ -14,7 +14,7 @@ from enclave_broker_core.models import SessionRecord
 class KeepsWhatItWasGiven(MemoryStore):
     async def create(self, record: SessionRecord, **bounds: int | None) -> None:
         await super().create(record, **bounds)
-        self._sessions[record.id]._record = record
+        self._sessions[record.id]._metadata = record.metadata
 
 
 class ShowsWhatItKeeps(MemoryStore):

@@ -26,6 +26,8 @@ class StoredSession:
     """
 
     __slots__ = (
+        "_attributes",
+        "_metadata",
         "_record",
         "_waiting",
         "call_bytes",
@@ -46,7 +48,10 @@ class StoredSession:
     )
 
     def __init__(self, record: SessionRecord, number: int) -> None:
-        self._record = _apart(record, {})
+        # It can't be changed but for its mappings, so only these are copied at once.
+        self._record = record
+        self._metadata = _copied(record.metadata)
+        self._attributes = {} if record.principal is None else _copied(record.principal.attributes)
         self.changed: anyio.Event | None = None
         self._waiting = 0
         self.id = record.id
@@ -66,14 +71,18 @@ class StoredSession:
 
     def record(self) -> SessionRecord:
         """The session as it stands, in an object of the caller's own."""
-        return _apart(
-            self._record,
-            {
+        principal = self._record.principal
+        if principal is not None:
+            principal = principal.model_copy(update={"attributes": _copied(self._attributes)})
+        return self._record.model_copy(
+            update={
                 "state": self.state,
                 "ended_at": self.ended_at,
                 "tool_calls": self.tool_calls,
                 "last_seq": self.last_seq,
-            },
+                "metadata": _copied(self._metadata),
+                "principal": principal,
+            }
         )
 
     def end(self, state: SessionState, at: float) -> None:
@@ -129,11 +138,6 @@ class StoredSession:
             changed.set()
 
 
-def _apart(record: SessionRecord, update: Mapping[str, Any]) -> SessionRecord:
-    """A copy that shares nothing which can be changed: the mappings are what can."""
-    own = {**update, "metadata": deepcopy(dict(record.metadata))}
-    principal = record.principal
-    if principal is not None:
-        attributes = deepcopy(dict(principal.attributes))
-        own["principal"] = principal.model_copy(update={"attributes": attributes})
-    return record.model_copy(update=own)
+def _copied(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy that shares nothing which can be changed."""
+    return deepcopy(dict(mapping)) if mapping else {}
