@@ -63,10 +63,11 @@ def sessions(pool: AsyncMonty, way: Callable[[AsyncMontySession, str], Awaitable
 async def cases() -> AsyncIterator[Mapping[str, Case]]:
     config = MontyConfig(workers=WORKERS)
     host = Host()
+    # The runtime closes last: it waits for native threads that the bare pool leaves behind.
     async with (
-        AsyncMonty(min_processes=WORKERS, max_processes=WORKERS) as pool,
         open_monty(config, OpenContext("runtime")) as runtime,
         broker(None, runtime=open_monty(config, OpenContext("runtime"))) as made,
+        AsyncMonty(min_processes=WORKERS, max_processes=WORKERS) as pool,
     ):
 
         async def plugin(n: int) -> None:

@@ -38,14 +38,15 @@ def running(run: Callable[[str], Awaitable[Any]]) -> Case:
 @asynccontextmanager
 async def cases() -> AsyncIterator[Mapping[str, Case]]:
     config = MontyConfig(workers=WORKERS)
+    # The runtime closes last: it waits for native threads that the bare pool leaves behind.
     async with (
-        AsyncMonty(min_processes=WORKERS, max_processes=WORKERS) as pool,
-        pool.checkout(limits=LIMITS) as fed,
-        pool.checkout(limits=LIMITS) as driven,
         open_monty(config, OpenContext("runtime")) as runtime,
         runtime.session(Host()) as session,
         broker(None, runtime=open_monty(config, OpenContext("runtime"))) as made,
         made.session() as whole,
+        AsyncMonty(min_processes=WORKERS, max_processes=WORKERS) as pool,
+        pool.checkout(limits=LIMITS) as fed,
+        pool.checkout(limits=LIMITS) as driven,
     ):
 
         async def outcome(code: str) -> None:
