@@ -65,7 +65,8 @@ class RateLimiter:
                 problems.append(f"per_tool.{text}: {problem.message}")
         if problems:
             raise ConfigError("rate limits: " + "; ".join(problems), problems=problems)
-        self._global = known.get("global_")
+        total = known.get("global_")
+        self._global = () if total is None else (_window("global", "global", total),)
         self._per_session = known.get("per_session")
         self._per_principal = known.get("per_principal")
         self._per_tenant = known.get("per_tenant")
@@ -90,9 +91,7 @@ class RateLimiter:
         spec: ToolSpec | None = None,
     ) -> tuple[Window, ...]:
         """Every window that a call of ``tool`` counts in."""
-        found: list[Window] = []
-        if self._global is not None:
-            found.append(_window("global", "global", self._global))
+        found: list[Window] = [*self._global]
         if self._per_session is not None and session_id is not None:
             found.append(_window(f"session:{session_id}", "session", self._per_session))
         if principal is not None:

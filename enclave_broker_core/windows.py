@@ -24,10 +24,10 @@ class _Log:
 
     __slots__ = ("max_calls", "seconds", "times")
 
-    def __init__(self) -> None:
-        self.max_calls = 0
-        self.seconds = 0.0
-        self.times: deque[float] = deque()
+    def __init__(self, max_calls: int, seconds: float) -> None:
+        self.max_calls = max_calls
+        self.seconds = seconds
+        self.times: deque[float] = deque(maxlen=max_calls)
 
     def widen(self, max_calls: int, seconds: float) -> bool:
         """Be large enough for such a window; whether ``times`` is another deque now."""
@@ -115,8 +115,10 @@ class SlidingWindows:
         if len(self._logs) >= self._sweep_at:
             self._sweep(now)
         for window in windows:
-            log = self._logs.setdefault(window.key, _Log())
-            if log.widen(window.max_calls, window.seconds):
+            log = self._logs.get(window.key)
+            if log is None:
+                self._logs[window.key] = _Log(window.max_calls, window.seconds)
+            elif log.widen(window.max_calls, window.seconds):
                 self._plans.clear()
         plan = _Plan(windows, self._logs)
         if type(windows) is tuple:
