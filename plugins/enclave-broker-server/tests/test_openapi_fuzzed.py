@@ -25,7 +25,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wire_check import Checked
 
-from enclave_broker_core import Broker, BrokerError, ClientTool, Principal, SessionLimits, use
+from enclave_broker_core import (
+    Broker,
+    BrokerError,
+    ClientTool,
+    Principal,
+    Session,
+    SessionLimits,
+    use,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -42,6 +50,7 @@ class Sessions:
     def __init__(self, broker: Broker, tasks: anyio.abc.TaskGroup) -> None:
         self._broker = broker
         self._tasks = tasks
+        self._count = 0
         self.app: ASGIApp
 
     def routes(self) -> list[Route]:
@@ -52,26 +61,32 @@ class Sessions:
         ]
 
     async def open(self, request: Request) -> ASGIApp:
-        session = await self._broker.create_session(principal=CALLER)
+        session = await self._new()
         await session.call("users:get", {"id": 1})
         return Answer({"sessionId": session.id})
 
     async def ended(self, request: Request) -> ASGIApp:
-        session = await self._broker.create_session(principal=CALLER)
+        session = await self._new()
         await session.execute("print('over')")
         await session.complete()
         return Answer({"sessionId": session.id})
 
     async def waiting(self, request: Request) -> ASGIApp:
         ask = ClientTool(name="client:ask", timeout=3600)
-        session = await self._broker.create_session(principal=CALLER, client_tools=[ask])
+        session = await self._new(client_tools=[ask])
         self._tasks.start_soon(self._ask, session)
         async for event in session.events():
             if event.type == "tool_call":
                 return Answer({"sessionId": session.id, "callId": event.payload["callId"]})
         raise AssertionError("it was not called")
 
-    async def _ask(self, session: Any) -> None:
+    async def _new(self, **options: Any) -> Session:
+        self._count += 1
+        if self._count % 300 == 0:  # one request at a time is made: none is disturbed
+            await self._broker.end_sessions("there has to be room")
+        return await self._broker.create_session(principal=CALLER, **options)
+
+    async def _ask(self, session: Session) -> None:
         with suppress(BrokerError):  # what a client answers is up to it
             await session.call("client:ask", {})
 
