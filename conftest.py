@@ -1,0 +1,50 @@
+"""Parts the tests in two: what the version of Python can change, and what it hardly can."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent
+
+# Programs as processes, pages, the benchmarks, suites that are run on parts that are broken,
+# and whatever needs servers, other programs and many examples: once is enough.
+ONCE = (
+    "tests/architecture",
+    "tests/docs",
+    "tests/test_bench.py",
+    "tests/testing",
+    "plugins/enclave-broker-cli/tests",
+    "plugins/enclave-broker-client/tests",
+    "plugins/enclave-broker-server/tests",
+)
+# But of these, what goes through most of the code at little cost, on every version.
+EACH = (
+    "plugins/enclave-broker-cli/tests/test_run.py",
+    "plugins/enclave-broker-client/tests/test_runs.py",
+    "plugins/enclave-broker-client/tests/test_sync.py",
+    "plugins/enclave-broker-server/tests/test_catalog.py",
+    "plugins/enclave-broker-server/tests/test_sessions.py",
+    "plugins/enclave-broker-server/tests/test_streams.py",
+    "plugins/enclave-broker-server/tests/test_tool_calls.py",
+    "plugins/enclave-broker-server/tests/test_websocket.py",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--part",
+        choices=("all", "each", "once"),
+        default="all",
+        help="'once': what is run on one version of Python only; 'each': the rest.",
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    part = config.getoption("--part")
+    if part == "all" or not collection_path.name.startswith("test_"):
+        return None
+    path = collection_path.relative_to(ROOT).as_posix()
+    once = path not in EACH and any(path == one or path.startswith(f"{one}/") for one in ONCE)
+    return True if once is (part == "each") else None
