@@ -14,7 +14,7 @@ from .settings import ServerSettings
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 METHODS = b"GET, POST, DELETE, OPTIONS"
 HEADERS = b"Content-Type, Accept, Authorization, Last-Event-ID, Idempotency-Key"
-SHOWN = b"X-Session-ID, X-Refused, X-Request-ID, Retry-After"
+SHOWN = b"X-Session-ID, X-Run-ID, X-First-Seq, X-Refused, X-Request-ID, Retry-After"
 REMEMBERED = b"600"
 
 
