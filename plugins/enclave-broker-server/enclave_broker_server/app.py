@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from importlib_metadata import version
-from starlette.routing import BaseRoute, Router
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from enclave_broker_core.broker import Broker
@@ -20,6 +20,7 @@ from .health import HealthRoutes
 from .identity import Identity
 from .openapi import OpenApiRoutes
 from .origins import Origins
+from .resources import Resources
 from .service import Service
 from .sessions import SessionRoutes
 from .settings import ServerSettings
@@ -71,9 +72,7 @@ def create_app(
         HealthRoutes(service),
         OpenApiRoutes(service, version("enclave-broker-server"), secured=bool(authenticators)),
     )
-    router = Router(
-        [*(route for part in parts for route in part.routes()), *routes], redirect_slashes=False
-    )
+    router = Resources([*(route for part in parts for route in part.routes()), *routes])
     return Door(
         router, settings.limits, Origins(settings), Identity(authenticators, tickets.redeem)
     )

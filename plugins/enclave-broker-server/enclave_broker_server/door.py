@@ -6,6 +6,7 @@ import logging
 import re
 import time
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from secrets import token_hex
 
 from starlette.exceptions import HTTPException
@@ -15,8 +16,8 @@ from enclave_broker_core.errors import BrokerError
 
 from .access_log import AccessLog
 from .answers import Answer, Header, HttpError
-from .body import Gone, header
-from .identity import Identity
+from .body import Gone, header, index_headers
+from .identity import Caller, Identity
 from .origins import Origins, cors, preflight
 from .settings import DoorLimits
 
@@ -54,6 +55,7 @@ class Door:
             await self._app(scope, receive, send)
             return
         started = time.monotonic()
+        index_headers(scope)
         sending = _Sending(send, _request_id(scope))
         scope["app"] = self  # the router then raises what it can't serve, and Door answers it
         scope["enclave.request_id"] = sending.request_id.decode()
@@ -87,12 +89,16 @@ class Door:
             return
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if path not in PUBLIC:
-            ticketed = TICKETED.fullmatch(path)
-            caller = None
-            if ticketed is not None:
-                caller = await self._identity.by_ticket(scope, ticketed[1])
-            scope["enclave.caller"] = caller or await self._identity.caller(scope)
+            scope["enclave.caller"] = await self._caller(scope, path)
         await self._app(scope, receive, sending)
+
+    async def _caller(self, scope: Scope, path: str) -> Caller:
+        ticketed = TICKETED.fullmatch(path) if scope.get("query_string") else None
+        if ticketed is not None:
+            caller = await self._identity.by_ticket(scope, ticketed[1])
+            if caller is not None:
+                return caller
+        return await self._identity.caller(scope)
 
     async def _refuse(
         self, refused: HttpError, scope: Scope, receive: Receive, sending: _Sending
@@ -163,7 +169,7 @@ def _require_bounded(scope: Scope, limits: DoorLimits) -> None:
     headers = scope["headers"]
     if len(headers) > limits.max_headers:
         raise HttpError(431, f"more than {limits.max_headers} headers", code="PAYLOAD_TOO_LARGE")
-    if sum(len(key) + len(value) for key, value in headers) > limits.max_header_bytes:
+    if sum(map(len, chain.from_iterable(headers))) > limits.max_header_bytes:
         raise HttpError(
             431, f"headers of more than {limits.max_header_bytes} bytes", code="PAYLOAD_TOO_LARGE"
         )

@@ -45,9 +45,9 @@ class Origins:
 
     def require_origin(self, scope: Scope) -> bytes | None:
         """The request's origin, when it is a page's; HttpError 403 for a foreign one."""
-        origins: list[bytes] = [value for key, value in scope["headers"] if key == b"origin"]
-        if not origins:
+        if header(scope, b"origin") is None:
             return None
+        origins: list[bytes] = [value for key, value in scope["headers"] if key == b"origin"]
         origin = origins[0].decode("latin-1").lower()
         if len(origins) == 1 and (origin in self._origins or _is_own_origin(origin, scope)):
             return origins[0]

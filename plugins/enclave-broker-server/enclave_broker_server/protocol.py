@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from itertools import chain
 from typing import cast
 
 from uvicorn._types import ASGI3Application
@@ -51,7 +52,6 @@ class BoundedHttp(HttpToolsProtocol):
         self._answering: RequestResponseCycle | None = None
         self._refusal: HttpError | None = None
         self._in_head = self._in_body = self._upgraded = False
-        self._header_bytes = 0
         # What came since the parser last had something to tell; it keeps that.
         self._unheard = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -75,10 +75,11 @@ class BoundedHttp(HttpToolsProtocol):
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if self._unheard > self.door.max_header_bytes:
+        heard = self._header_bytes() if self._in_head else 0
+        if max(heard, self._unheard) > self.door.max_header_bytes:
             self._refuse(self._too_long())
-        elif self._timer is None and self._between_requests():
-            # Whatever came, it was not the next request.
+        elif self._timer is None and (self._in_head or self._between_requests()):
+            # A part of a head; or whatever came, it was not the next request.
             self._expect_head()
 
     # Called by the parser
@@ -86,11 +87,9 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
-        self._header_bytes = self._unheard = 0
+        self._unheard = 0
         if len(self.pipeline) >= MOST_WAITING:
             raise self._stop(HttpError(429, f"more than {MOST_WAITING} requests are waiting"))
-        if self._timer is None:
-            self._expect_head()
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -103,17 +102,16 @@ class BoundedHttp(HttpToolsProtocol):
         if not self._in_head:
             return
         super().on_header(name, value)
-        self._header_bytes += len(name) + len(value)
         if len(self.headers) > self.door.max_headers:
             message = f"more than {self.door.max_headers} headers"
             raise self._stop(HttpError(431, message, code="PAYLOAD_TOO_LARGE"))
-        if self._header_bytes > self.door.max_header_bytes:
-            raise self._stop(self._too_long())
 
     def on_headers_complete(self) -> None:
         version = self.parser.get_http_version()
         if version not in VERSIONS:
             raise self._stop(HttpError(400, "this is neither HTTP/1.1 nor HTTP/1.0"))
+        if self._header_bytes() > self.door.max_header_bytes:
+            raise self._stop(self._too_long())
         super().on_headers_complete()
         # uvicorn reads no more while a request waits, and would not see the client go.
         self.flow.resume_reading()
@@ -155,6 +153,9 @@ class BoundedHttp(HttpToolsProtocol):
     def _stop(self, refused: HttpError) -> HttpError:
         self._refusal = refused
         return refused
+
+    def _header_bytes(self) -> int:
+        return sum(map(len, chain.from_iterable(self.headers)))
 
     def _too_long(self) -> HttpError:
         most = self.door.max_header_bytes
