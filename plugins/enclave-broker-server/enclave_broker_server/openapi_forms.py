@@ -7,15 +7,15 @@ from typing import Any
 
 Schema = Mapping[str, Any]
 
-TEXT: Schema = {"type": "string"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
-TIMESTAMP: Schema = {"type": "string", "format": "date-time", "pattern": "Z$"}
-BOOLEAN: Schema = {"type": "boolean"}
-OBJECT: Schema = {"type": "object"}
-ANYTHING: Schema = {}
-SESSION_ID: Schema = {"type": "string", "pattern": "^s_[A-Za-z0-9_-]{1,64}$"}
-CALL_ID: Schema = {"type": "string", "pattern": "^c_[A-Za-z0-9_-]+$"}
-REQUEST_ID: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"}
+TEXT: Mapping[str, Any] = {"type": "string"}
+COUNT: Mapping[str, Any] = {"type": "integer", "minimum": 0}
+TIMESTAMP: Mapping[str, Any] = {"type": "string", "format": "date-time", "pattern": "Z$"}
+BOOLEAN: Mapping[str, Any] = {"type": "boolean"}
+OBJECT: Mapping[str, Any] = {"type": "object"}
+ANYTHING: Mapping[str, Any] = {}
+SESSION_ID: Mapping[str, Any] = {"type": "string", "pattern": "^s_[A-Za-z0-9_-]{1,64}$"}
+CALL_ID: Mapping[str, Any] = {"type": "string", "pattern": "^c_[A-Za-z0-9_-]+$"}
+REQUEST_ID: Mapping[str, Any] = {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"}
 
 
 def ref(name: str) -> dict[str, str]:

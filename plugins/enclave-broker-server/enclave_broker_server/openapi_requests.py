@@ -100,7 +100,7 @@ _EXAMPLES: Mapping[str, list[Any]] = {
         },
     ],
 }
-_FIELD = {
+_FIELD: Mapping[str, str] = {
     "description": "A dotted path from the event's root; the payload's JSON text without it.",
     "pattern": rf"^([^.]+(\.[^.]+){{0,{MAX_DEPTH - 1}}})?$",
 }
