@@ -47,16 +47,18 @@ class Worker:
         When this is cancelled the sandbox's process is killed, and it returns when the
         thread has come to the end of the work.
         """
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._work.put((work, future))
         try:
-            return await asyncio.shield(future)
+            return await self._put(work)
         except asyncio.CancelledError:
             self.kill()
             with anyio.CancelScope(shield=True):
-                await asyncio.wait([future])
-            future.exception()
+                await asyncio.wait([self._put(_nothing)])
             raise
+
+    def _put(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._work.put((work, future))
+        return future
 
     def leave_soon(self) -> None:
         """Give the process back to its pool; what is asked for next is done after that."""
@@ -119,6 +121,10 @@ class Worker:
             elif error is not None:
                 _log.error("a sandbox could not be given back", exc_info=error)
             del given, work, future, result, error
+
+
+def _nothing() -> None:
+    """Is done when all that was asked for before has been done."""
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
