@@ -17,6 +17,7 @@ from enclave_broker_core.errors import (
     TooManySessionsError,
 )
 from enclave_broker_core.events import Draft, Event
+from enclave_broker_core.guard import Guarded, LateError, guard_class
 from enclave_broker_core.models import Claim, SessionRecord, SessionState
 
 from .claims import HeldClaim, SessionClaims
@@ -157,13 +158,20 @@ class MemoryStore:
         found = session.read(from_seq, limit)
         if found or session.ended_at is not None or not wait:
             return found
-        with anyio.move_on_after(wait):
-            while not found and session.ended_at is None:
-                await session.wait()
-                # Another session may have got the id meanwhile.
-                if self._sessions.get(session_id) is not session:
-                    raise _not_found(session_id)
-                found = session.read(from_seq, limit)
+        try:
+            return await guard_class()(self._next(session, from_seq, limit), Guarded(), wait)
+        except LateError:
+            return found
+
+    async def _next(self, session: StoredSession, from_seq: int, limit: int) -> Sequence[Event]:
+        """What is there as soon as there is anything; nothing when the session ends first."""
+        found: Sequence[Event] = ()
+        while not found and session.ended_at is None:
+            await session.wait()
+            # Another session may have got the id meanwhile.
+            if self._sessions.get(session.id) is not session:
+                raise _not_found(session.id)
+            found = session.read(from_seq, limit)
         return found
 
     async def history(self, session_id: str) -> Sequence[CallRecord]:

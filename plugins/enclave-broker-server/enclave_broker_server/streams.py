@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from enclave_broker_core import events as wire
 from enclave_broker_core.errors import SessionCancelledError, SessionNotFoundError
 from enclave_broker_core.events import Event
+from enclave_broker_core.guard import Guarded, LateError, guard_class
 from enclave_broker_core.models import RunStats
 from enclave_broker_core.session import Session
 
@@ -29,6 +31,9 @@ SSE = b"text/event-stream"
 CHUNK = 64 * 1024
 # A write that takes this many seconds is a slow reader's.
 SLOW = 1.0
+# For so many seconds nobody looks whether the client is still there: most streams end sooner,
+# and a task that looks would be a good part of what they cost.
+UNWATCHED = 0.5
 
 Form = Callable[[Event], bytes]
 
@@ -91,9 +96,10 @@ class EventSource:
         self._base = base
         self.done = False
 
-    async def next(self) -> Sequence[Event]:
-        """What is to be sent next; empty only when ``done``, or when all was filtered out."""
-        wait = max(0.0, self._next_beat - time.monotonic())
+    async def next(self, most: float = math.inf) -> Sequence[Event]:
+        """What is to be sent next; empty when ``most`` seconds bring nothing, when all was
+        filtered out, or when ``done``."""
+        wait = min(most, max(0.0, self._next_beat - time.monotonic()))
         try:
             batch = await self._following.batch(wait)
         except SessionNotFoundError:
@@ -153,7 +159,6 @@ class StreamAnswer:
         self._source = source
         self._stall_timeout = settings.stall_timeout
         self._most_behind = settings.max_backlog
-        self._writing_since: float | None = None
         self._form: Form = _sse if sse else _ndjson
         self._headers = [
             (b"content-type", SSE if sse else NDJSON),
@@ -166,37 +171,33 @@ class StreamAnswer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["enclave.session"] = self._source.session.id
         await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        if await self._send(send, UNWATCHED):
+            return
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._watch, receive, tasks.cancel_scope)
+            tasks.start_soon(_watch, receive, tasks.cancel_scope)
             await self._send(send)
             tasks.cancel_scope.cancel()
 
-    async def _send(self, send: Send) -> None:
+    async def _send(self, send: Send, seconds: float = math.inf) -> bool:
+        """Send for so long; whether that was all, or the reader has been dropped."""
         source = self._source
+        ends = time.monotonic() + seconds
         while not source.done:
-            for chunk, seq in _chunks(await source.next(), self._form):
-                started = self._writing_since = time.monotonic()
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                self._writing_since = None
+            left = ends - time.monotonic()
+            if left <= 0:
+                return False
+            for chunk, seq in _chunks(await source.next(left), self._form):
+                message = {"type": "http.response.body", "body": chunk, "more_body": True}
+                started = time.monotonic()
+                if not await _taken(send, message, self._stall_timeout):
+                    _log.warning("a reader of session %s stalled: dropped", source.session.id)
+                    return True
                 slow = time.monotonic() - started > SLOW
                 if slow and await source.behind(seq) > self._most_behind:
                     _log.warning("a reader of session %s is too slow: dropped", source.session.id)
-                    return
+                    return True
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _watch(self, receive: Receive, streaming: anyio.CancelScope) -> None:
-        """Stop when the client has gone, or takes nothing any more."""
-        stall = self._stall_timeout
-        while True:
-            with anyio.move_on_after(stall / 4):
-                if (await receive())["type"] == "http.disconnect":
-                    break
-                continue
-            since = self._writing_since
-            if since is not None and time.monotonic() - since > stall:
-                _log.warning("a reader of session %s stalled: dropped", self._source.session.id)
-                break
-        streaming.cancel()
+        return True
 
 
 class FinalAnswer:
@@ -228,13 +229,31 @@ async def written(
 ) -> bool:
     """Send a message to who has read a source up to ``seq``; whether the reader keeps up."""
     started = time.monotonic()
-    with anyio.move_on_after(settings.stall_timeout) as timer:
-        await send(message)
-    if timer.cancelled_caught:
+    if not await _taken(send, message, settings.stall_timeout):
         return False
     if time.monotonic() - started < SLOW:
         return True
     return await source.behind(seq) <= settings.max_backlog
+
+
+async def _taken(send: Send, message: Message, seconds: float) -> bool:
+    """Send a message; False when nobody takes it for so long."""
+
+    async def sending() -> None:
+        await send(message)
+
+    try:
+        await guard_class()(sending(), Guarded(), seconds)
+    except LateError:
+        return False
+    return True
+
+
+async def _watch(receive: Receive, streaming: anyio.CancelScope) -> None:
+    """Stop when the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    streaming.cancel()
 
 
 def _chunks(events: Sequence[Event], form: Form) -> Iterator[tuple[bytes, int]]:
