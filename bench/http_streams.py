@@ -118,7 +118,8 @@ async def opened(url: str, count: int) -> list[Stream]:
     """So many streams, all of them open."""
     loop = asyncio.get_running_loop()
     at = urlsplit(url)
-    assert at.hostname and at.port
+    assert at.hostname is not None
+    assert at.port is not None
     streams = [Stream(number) for number in range(count)]
     async with asyncio.timeout(PATIENCE):
         for first in range(0, count, AT_A_TIME):

@@ -166,7 +166,8 @@ def _chunks(body: bytes) -> Iterator[bytes]:
 async def load(order: Order) -> Load:
     loop = asyncio.get_running_loop()
     at = urlsplit(order.url)
-    assert at.hostname and at.port
+    assert at.hostname is not None
+    assert at.port is not None
     started = time.perf_counter()
     work = _Work(order)
     over = [loop.create_future() for _ in range(order.connections)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 
@@ -158,10 +158,9 @@ class MemoryStore:
         found = session.read(from_seq, limit)
         if found or session.ended_at is not None or not wait:
             return found
-        try:
-            return await guard_class()(self._next(session, from_seq, limit), Guarded(), wait)
-        except LateError:
-            return found
+        with suppress(LateError):
+            found = await guard_class()(self._next(session, from_seq, limit), Guarded(), wait)
+        return found
 
     async def _next(self, session: StoredSession, from_seq: int, limit: int) -> Sequence[Event]:
         """What is there as soon as there is anything; nothing when the session ends first."""
