@@ -13,7 +13,7 @@ from anyio.from_thread import BlockingPortal
 from enclave_broker_client import ClientSettings
 from enclave_broker_server.app import create_app
 from enclave_broker_server.listening import listen, serving_at, url_of
-from enclave_broker_server.settings import ServerSettings
+from enclave_broker_server.settings import ServerSettings, StreamSettings
 
 from enclave_broker_core import Broker, ToolContext, open_broker
 from enclave_broker_core.events import Event
@@ -73,10 +73,12 @@ def add_tools(broker: Broker, seen: Counter[str]) -> None:
 
 @asynccontextmanager
 async def served(portal: BlockingPortal, **options: Any) -> AsyncIterator[Server]:
-    settings = options.get("settings") or ServerSettings()
+    # Streams that are cut faster than any client comes back have their places a little longer.
+    usual = ServerSettings(streams=StreamSettings(max_per_session=1000))
+    options = {"settings": usual, **options}
     async with open_broker({"runtime": {"use": "monty", "workers": 1}}) as broker:
         sockets = listen("127.0.0.1", 0)
         server = Server(url_of(*sockets[0].getsockname()), broker, portal)
         add_tools(broker, server.seen)
-        async with serving_at(sockets, create_app(broker, **options), settings):
+        async with serving_at(sockets, create_app(broker, **options), options["settings"]):
             yield server

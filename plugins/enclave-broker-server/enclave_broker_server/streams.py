@@ -33,7 +33,7 @@ CHUNK = 64 * 1024
 SLOW = 1.0
 # For so many seconds nobody looks whether the client is still there: most streams end sooner,
 # and a task that looks would be a good part of what they cost.
-UNWATCHED = 0.5
+UNWATCHED = 0.1
 
 Form = Callable[[Event], bytes]
 
