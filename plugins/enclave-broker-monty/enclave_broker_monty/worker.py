@@ -34,6 +34,7 @@ class Worker:
         self._work: SimpleQueue[tuple[Work, asyncio.Future[Any] | None] | None] = SimpleQueue()
         self._process = Lock()
         self._pid: int | None = None
+        self._killed = False
         self._session: MontySession | None = None
         # A program that ends without closing its broker is not held up by this thread.
         self._thread = Thread(target=self._serve, name=name, daemon=True)
@@ -65,11 +66,15 @@ class Worker:
         self._work.put((self.leave, None))
 
     def kill(self) -> None:
-        """Kill the process, if it is this one's: what goes on in it fails."""
+        """Kill the process, also one that is only being taken: what goes on in it fails."""
         with self._process:
-            if self._pid is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._pid, signal.SIGKILL)
+            self._killed = True
+            self._kill_process()
+
+    def _kill_process(self) -> None:
+        if self._pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
 
     def end(self) -> None:
         """Let the thread end after what has been asked for."""
@@ -93,12 +98,14 @@ class Worker:
         self._session = checkout.__enter__()
         with self._process:
             self._pid = self._session.worker_pid
+            if self._killed:
+                self._kill_process()
 
     def leave(self) -> None:
         """Give it back; another may take it at once, so it can't be killed any more."""
         session, self._session = self._session, None
         with self._process:
-            self._pid = None
+            self._pid, self._killed = None, False
         if session is not None:
             session.__exit__(None, None, None)
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import threading
 from pathlib import Path
 
 import anyio
 import pytest
+from enclave_broker_monty.config import MontyConfig
+from enclave_broker_monty.worker import Worker
+from enclave_broker_monty.workers import Workers
+from pydantic_monty import ResourceLimits
 
 from enclave_broker_core.errors import RunError, RuntimeBusyError
 from enclave_broker_core.testing.hosts import RecordingHost
@@ -86,3 +92,33 @@ async def test_a_killed_worker_hurts_only_its_run(monty) -> None:
         assert outcomes["victim"].startswith("the sandbox's worker died in this run")
         assert await other.run("kept") == 8
         assert await victim.run("kept") == 7
+
+
+async def test_work_that_is_cancelled_before_it_has_a_process_ends_too() -> None:
+    go = threading.Event()
+    limits: ResourceLimits = {"max_feed_duration_secs": 60.0}
+    async with Workers.open(MontyConfig(workers=1)) as workers:
+        worker = await workers.take()
+
+        def compute() -> None:
+            go.wait(10)
+            worker.enter(workers.checkout(limits=limits, modules={}))
+            worker.session.feed_run("while True: pass")
+
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as group:
+                group.start_soon(worker.do, compute)
+                await anyio.wait_all_tasks_blocked()
+                group.cancel_scope.cancel()
+                asyncio.get_running_loop().call_later(0.05, go.set)
+        workers.give_back(worker)
+        again = await workers.take()
+        assert again is worker
+        again_says = await again.do(lambda: _answer(again, workers, limits))
+        assert again_says == 42
+        workers.give_back(again)
+
+
+def _answer(worker: Worker, workers: Workers, limits: ResourceLimits) -> object:
+    worker.enter(workers.checkout(limits=limits, modules={}))
+    return worker.session.feed_run("6 * 7")
