@@ -137,10 +137,6 @@ class RunLane:
         self.opened = False
         self.closed = Once()
 
-    @property
-    def busy(self) -> bool:
-        return self._current is not None or self._own is not None
-
     async def open(self) -> None:
         """Hold the state in this task, for one run, until ``release``."""
         self.opened, self.closed = True, Once()

@@ -1,4 +1,4 @@
-"""What goes on beside a run's code: tasks and a timer that end with the run."""
+"""What goes on beside a run's code: tasks that end with the run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ class Helpers:
         self._failed = failed
         self._tasks: set[asyncio.Task[None]] = set()
         self._scopes: set[anyio.CancelScope] = set()
-        self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -30,11 +29,6 @@ class Helpers:
         task = asyncio.get_running_loop().create_task(self._do(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    def later(self, seconds: float, act: Callable[[], None]) -> None:
-        """Do ``act`` in so many seconds, unless the run has ended; one thing at a time."""
-        if not self._closed:
-            self._timer = asyncio.get_running_loop().call_later(seconds, act)
 
     async def _do(self, work: Coroutine[Any, Any, None]) -> None:
         if self._closed:
@@ -53,8 +47,6 @@ class Helpers:
     async def close(self) -> None:
         """Cancel all that still goes on and return when it has ended."""
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
         if self._tasks:
             for scope in self._scopes:
                 scope.cancel()
