@@ -32,7 +32,7 @@ from .failures import message_of
 from .functions import arguments_text
 from .json_form import NotJsonError
 from .models import Decision, Verdict
-from .registry import LONGEST_NAME, Catalog
+from .registry import Catalog, bounded
 from .viewpoint import Viewpoint
 
 _log = logging.getLogger(__name__)
@@ -149,7 +149,7 @@ async def explain(
     args: Mapping[str, Any] | None,
 ) -> CallExplanation:
     """Look at every stage that the call would pass, in their order; no stage is run."""
-    asked = name[:LONGEST_NAME].encode("utf-8", "replace").decode()
+    asked = bounded(name)
     name = catalog.canonical(asked)
     look = _Look(opened, view, name)
     if view.over is not None:

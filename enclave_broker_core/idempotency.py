@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 import anyio
 
 from .errors import KeyReusedError, StillUnderWayError
 from .models import Claim
+from .session_store import SessionStore
 
 # How long, in seconds, somebody waits for the answer to the first, and looks again meanwhile.
 PATIENCE = 60.0
@@ -19,26 +19,10 @@ Act = Callable[[], Awaitable[tuple[bytes, bool]]]
 """Does it: its answer, and whether that is to be kept. If not, the next may try anew."""
 
 
-class ClaimStore(Protocol):
-    """What is needed of a session store."""
-
-    async def claim(
-        self,
-        session_id: str,
-        key: str,
-        fingerprint: str,
-        *,
-        seconds: float,
-        wait: float | None = None,
-    ) -> Claim: ...
-    async def settle(self, session_id: str, key: str, answer: bytes) -> None: ...
-    async def release(self, session_id: str, key: str) -> None: ...
-
-
 class Claims:
     """The idempotency keys of one session, kept in the store."""
 
-    def __init__(self, store: ClaimStore, session_id: str) -> None:
+    def __init__(self, store: SessionStore, session_id: str) -> None:
         self._store = store
         self._session_id = session_id
 

@@ -36,7 +36,7 @@ class Catalog:
         """The tool's own name for either of its names; any other name as it is, within bounds."""
         if name in self.tools:
             return name
-        name = name[:LONGEST_NAME].encode("utf-8", "replace").decode()
+        name = bounded(name)
         return self.external.get(name, name)
 
     def find(self, name: str) -> Tool | None:
@@ -60,6 +60,11 @@ class Catalog:
                 {**self.external_of, **{own: name for name, own in outer.items()}}
             ),
         )
+
+
+def bounded(name: str) -> str:
+    """A name that is not known, as it may stand in errors and events."""
+    return name[:LONGEST_NAME].encode("utf-8", "replace").decode()
 
 
 def external_names(names: Iterable[str], *, taken: Container[str] = ()) -> dict[str, str]:

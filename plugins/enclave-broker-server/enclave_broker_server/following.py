@@ -17,7 +17,7 @@ from .answers import Answer, Header, HttpError
 from .body import header, json_body
 from .requests import Execution
 from .resources import resource
-from .service import Service, filter_of, wants_sse
+from .service import Service, filter_of, require_short, wants_sse
 from .streams import EventSource, Filter, StreamAnswer
 
 LONGEST_SEQ = 18
@@ -106,9 +106,7 @@ def stream_of(
 
 def begun(session: Session, code: str) -> str:
     """Begin a run in between; its id. HttpError 413 for code that is too long."""
-    longest = session.limits.max_code_bytes
-    if len(code.encode("utf-8", "replace")) > longest:
-        raise HttpError(413, f"the code is longer than {longest} bytes")
+    require_short(code, session.limits)
     return session.begin(code)
 
 

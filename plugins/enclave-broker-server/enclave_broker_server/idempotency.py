@@ -9,6 +9,7 @@ from typing import Any
 from pydantic_core import to_json
 from starlette.types import ASGIApp
 
+from enclave_broker_core.record import REFUSALS
 from enclave_broker_core.session import Session
 
 from .answers import Answer, HttpError
@@ -16,16 +17,7 @@ from .answers import Answer, HttpError
 LONGEST_KEY = 255
 
 # Refusals before the tool has run: the same request may be let through later.
-NOT_RUN = frozenset(
-    {
-        "ACCESS_DENIED",
-        "APPROVAL_REQUIRED",
-        "MAX_TOOL_CALLS",
-        "RATE_LIMITED",
-        "UNKNOWN_TOOL",
-        "VALIDATION_ERROR",
-    }
-)
+NOT_RUN = frozenset(kind.code for kind in REFUSALS)
 
 
 def require_key(sent: bytes) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import HTTPConnection, Request
 
 from enclave_broker_core.broker import Broker
-from enclave_broker_core.models import SESSION_ID
+from enclave_broker_core.models import SESSION_ID, SessionLimits
 from enclave_broker_core.session import Session
 
 from .answers import HttpError
@@ -62,6 +62,12 @@ def wants_sse(request: Request) -> bool:
 def wants_stream(request: Request) -> bool:
     """Whether events, or a refusal as an event, are an answer that the request accepts."""
     return bool(accepted(request) & {NDJSON, SSE, b"*/*", b"application/*"})
+
+
+def require_short(code: str, limits: SessionLimits) -> None:
+    """HttpError 413 for code that is longer than a session may run."""
+    if len(code.encode("utf-8", "replace")) > limits.max_code_bytes:
+        raise HttpError(413, f"the code is longer than {limits.max_code_bytes} bytes")
 
 
 def filter_of(given: Any) -> EventFilter | None:

@@ -20,7 +20,15 @@ from .body import any_json, json_body
 from .following import stream_of
 from .requests import Cancellation, NewSession
 from .resources import resource
-from .service import Service, accepted, caller_of, filter_of, wants_sse, wants_stream
+from .service import (
+    Service,
+    accepted,
+    caller_of,
+    filter_of,
+    require_short,
+    wants_sse,
+    wants_stream,
+)
 from .streams import NDJSON, FinalAnswer
 
 PAGE = 1000
@@ -75,8 +83,8 @@ class SessionRoutes:
         chosen = filter_of(wanted.filter)
         limits = self._broker.limits
         code = wanted.code
-        if code is not None and len(code.encode("utf-8", "replace")) > limits.max_code_bytes:
-            raise HttpError(413, f"the code is longer than {limits.max_code_bytes} bytes")
+        if code is not None:
+            require_short(code, limits)
         session = await self._broker.create_session(
             session_id=session_id,
             principal=caller_of(request).principal,

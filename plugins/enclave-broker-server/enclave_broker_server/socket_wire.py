@@ -90,7 +90,8 @@ class SocketWire:
             return
         message = {"type": "websocket.send", "text": text.decode()}
         try:
-            keeps_up = await written(self._send, message, self._source, self._sent, self._settings)
+            fault = await written(self._send, message, self._source, self._sent, self._settings)
+            keeps_up = fault is None
         except (OSError, RuntimeError):
             # The second is what uvicorn says when it has closed the socket by itself. What the
             # client sent before it left is still to be read, and then that it left.

@@ -157,8 +157,7 @@ class StreamAnswer:
         headers: Sequence[Header] = (),
     ) -> None:
         self._source = source
-        self._stall_timeout = settings.stall_timeout
-        self._most_behind = settings.max_backlog
+        self._settings = settings
         self._form: Form = _sse if sse else _ndjson
         self._headers = [
             (b"content-type", SSE if sse else NDJSON),
@@ -188,13 +187,9 @@ class StreamAnswer:
                 return False
             for chunk, seq in _chunks(await source.next(left), self._form):
                 message = {"type": "http.response.body", "body": chunk, "more_body": True}
-                started = time.monotonic()
-                if not await _taken(send, message, self._stall_timeout):
-                    _log.warning("a reader of session %s stalled: dropped", source.session.id)
-                    return True
-                slow = time.monotonic() - started > SLOW
-                if slow and await source.behind(seq) > self._most_behind:
-                    _log.warning("a reader of session %s is too slow: dropped", source.session.id)
+                fault = await written(send, message, source, seq, self._settings)
+                if fault is not None:
+                    _log.warning("a reader of session %s %s: dropped", source.session.id, fault)
                     return True
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return True
@@ -226,14 +221,13 @@ class FinalAnswer:
 
 async def written(
     send: Send, message: Message, source: EventSource, seq: int, settings: StreamSettings
-) -> bool:
-    """Send a message to who has read a source up to ``seq``; whether the reader keeps up."""
+) -> str | None:
+    """Send a message to who has read a source up to ``seq``; None, or why not to go on."""
     started = time.monotonic()
     if not await _taken(send, message, settings.stall_timeout):
-        return False
-    if time.monotonic() - started < SLOW:
-        return True
-    return await source.behind(seq) <= settings.max_backlog
+        return "stalled"
+    slow = time.monotonic() - started > SLOW
+    return "is too slow" if slow and await source.behind(seq) > settings.max_backlog else None
 
 
 async def _taken(send: Send, message: Message, seconds: float) -> bool:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from enclave_broker_core.errors import BrokerError, CallError
+from enclave_broker_core.errors import CallError
 from enclave_broker_core.mailbox import tool_call_message
 from enclave_broker_core.session import Session
 
@@ -78,12 +78,7 @@ async def called(session: Session, given: Any) -> dict[str, Any]:
         answer["data"] = await coroutine
         answer["ok"] = True
     except CallError as error:
-        answer["error"] = wire_error(error)
+        answer["error"] = error.to_wire()
         answer["ok"] = False
     answer["durationMs"] = round((time.monotonic() - started) * 1000)
     return answer
-
-
-def wire_error(error: BrokerError) -> dict[str, Any]:
-    """An error as ``{code, message, details?}``."""
-    return error.to_wire()
