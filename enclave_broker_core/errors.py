@@ -189,7 +189,7 @@ class SessionExpiredError(SessionError):
 
 
 class SessionLostError(SessionError):
-    """The process that ran the session died."""
+    """The process that ran the session died, or this one has lost it to another."""
 
     code = "SESSION_LOST"
 
@@ -246,6 +246,16 @@ def ended_by(ending: BrokerError | None) -> BrokerError:
     if isinstance(ending, SessionError):
         return type(ending)(ending.message)
     return SessionEndedError(f"the session has ended: {ending.message}")
+
+
+# The store
+
+
+class StoreError(BrokerError):
+    """The store can't be reached or does not work; ``retry_after`` says when to try again."""
+
+    code = "STORE_UNAVAILABLE"
+    retryable = True
 
 
 # Code that agents write
