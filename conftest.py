@@ -17,6 +17,7 @@ ONCE = (
     "tests/testing",
     "plugins/enclave-broker-cli/tests",
     "plugins/enclave-broker-client/tests",
+    "plugins/enclave-broker-redis/tests",
     "plugins/enclave-broker-server/tests",
 )
 # But of these, what goes through most of the code at little cost, on every version.

@@ -1,0 +1,1 @@
+"""Real servers on loopback: alone, watched by sentinels, or as a cluster."""
