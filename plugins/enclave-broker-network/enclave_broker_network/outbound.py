@@ -1,0 +1,198 @@
+"""Sends requests to other services: through the guard, within their time, and in bounds."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import anyio
+import httpcore
+
+from .decoding import Encodings
+from .dialling import make_pool
+from .errors import AnswerTooLargeError, OutboundTimeoutError, RefusedError
+from .failures import failures_of
+from .fields import request_headers, response_headers
+from .guard import Guard, Resolver, system_resolver
+from .messages import OutboundRequest, OutboundResponse, Pairs
+from .places import Places
+from .redirects import REDIRECTS, redirected
+from .retries import Retries, repeated
+from .rules import NetworkRules
+from .urls import Url, parse_url
+
+PROGRESS_SECONDS = 0.5
+
+Phase = Literal["connecting", "sending", "receiving"]
+OnProgress = Callable[[Phase, int | None, int | None], Awaitable[None]]
+"""Is told a phase and, while receiving, the bytes that came and those that will, if known."""
+
+Prepare = Callable[[OutboundRequest], OutboundRequest]
+"""Changes every request just before it is sent, each hop of a redirect too."""
+
+
+class Outbound:
+    """A client for plugins: connections are kept, and every one has passed the guard.
+
+    It is opened by ``open_outbound``.
+    """
+
+    def __init__(
+        self, rules: NetworkRules, guard: Guard, pool: Any, prepare: Prepare | None
+    ) -> None:
+        self._rules = rules
+        self._guard = guard
+        self._pool: httpcore.AsyncConnectionPool = pool
+        self._prepare = prepare
+        self._encodings = Encodings()
+        self._places = Places(rules.max_connections_per_host)
+        self._timeouts = {
+            "connect": rules.timeouts.connect,
+            "read": rules.timeouts.read,
+            "write": rules.timeouts.write,
+            "pool": rules.timeouts.pool,
+        }
+
+    async def send(
+        self,
+        request: OutboundRequest,
+        *,
+        within: float | None = None,
+        retries: Retries | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> OutboundResponse:
+        """Send a request and read its answer, following redirects.
+
+        ``within`` is the time left for all of it, in seconds; the rules' ``total`` holds too.
+        Any status is an answer. RefusedError when the guard refuses, UnreachableError,
+        OutboundTimeoutError, BrokenAnswerError and AnswerTooLargeError as they say. A request
+        that may be repeated is, as ``retries`` says.
+        """
+        host = parse_url(request.url).origin.host
+        seconds = min(self._rules.timeouts.total, math.inf if within is None else within)
+        until = time.monotonic() + seconds
+        with anyio.move_on_after(seconds):
+            return await repeated(
+                request, lambda: self._follow(request, on_progress), retries, until
+            )
+        raise OutboundTimeoutError(f"{host} did not answer within {seconds:g} s", host=host)
+
+    async def _follow(
+        self, request: OutboundRequest, on_progress: OnProgress | None
+    ) -> OutboundResponse:
+        for _ in range(self._rules.max_redirects + 1):
+            url = parse_url(request.url)
+            self._guard.admit(url)
+            response = await self._exchange(request, url, on_progress)
+            location = response.header("location")
+            if response.status not in REDIRECTS or location is None:
+                return response
+            request = redirected(request, url, response.status, location)
+        host = parse_url(request.url).origin.host
+        raise RefusedError(
+            f"there are more than {self._rules.max_redirects} redirects, the last one to {host}",
+            host=host,
+        )
+
+    async def _exchange(
+        self, request: OutboundRequest, url: Url, on_progress: OnProgress | None
+    ) -> OutboundResponse:
+        if self._prepare is not None:
+            request = self._prepare(request)
+        wired = httpcore.Request(
+            request.method,
+            _wire_url(url),
+            headers=request_headers(request, url, self._encodings.accepted),
+            content=request.body,
+            extensions={"timeout": self._timeouts},
+        )
+        if on_progress is not None:
+            await on_progress("connecting", None, None)
+            wired.extensions["trace"] = _tracer(on_progress)
+        host = url.origin.host
+        with failures_of(host):
+            async with self._places.of(url.origin, self._rules.timeouts.pool):
+                response = await self._pool.handle_async_request(wired)
+                try:
+                    headers = response_headers(response.headers, host)
+                    body = await self._read(request.method, response, headers, host, on_progress)
+                finally:
+                    await response.aclose()
+        return OutboundResponse(response.status, headers, body, str(url))
+
+    async def _read(
+        self,
+        method: str,
+        response: httpcore.Response,
+        headers: Pairs,
+        host: str,
+        on_progress: OnProgress | None,
+    ) -> bytes:
+        """The body, decoded; no more of it is read, and of a bomb decoded, than may be."""
+        most = self._rules.max_bytes
+        announced = announced_size(headers)
+        if method != "HEAD" and announced is not None and announced > most:
+            raise _too_large(host, most)
+        encoding = ", ".join(value for name, value in headers if name == "content-encoding")
+        decoded = self._encodings.decoder(encoding)
+        body = bytearray()
+        received, told = 0, -math.inf
+        async for piece in response.aiter_stream():
+            received += len(piece)
+            for part in decoded.feed(piece):
+                body += part
+                if len(body) > most:
+                    raise _too_large(host, most)
+            if received > most:
+                raise _too_large(host, most)
+            if on_progress is not None and time.monotonic() - told >= PROGRESS_SECONDS:
+                told = time.monotonic()
+                await on_progress("receiving", received, announced)
+        decoded.end()
+        return bytes(body)
+
+
+@asynccontextmanager
+async def open_outbound(
+    rules: NetworkRules,
+    *,
+    origins: Iterable[str] = (),
+    resolver: Resolver = system_resolver,
+    prepare: Prepare | None = None,
+) -> AsyncIterator[Outbound]:
+    """An Outbound for the life of whoever opens it.
+
+    ``origins`` are URLs that the operator wrote: their scheme, host and port are reached
+    besides the hosts of the rules. ``prepare`` sees each request last, and may add to it.
+    """
+    guard = Guard(rules, origins, resolver)
+    async with make_pool(rules, guard) as pool:
+        yield Outbound(rules, guard, pool, prepare)
+
+
+def announced_size(headers: Pairs) -> int | None:
+    """The size of the body on the wire, when the answer says it."""
+    for name, value in headers:
+        if name == "content-length" and value.isascii() and value.isdigit():
+            return int(value[:19])
+    return None
+
+
+def _too_large(host: str, most: int) -> AnswerTooLargeError:
+    return AnswerTooLargeError(f"the answer of {host} is larger than {most} bytes", host=host)
+
+
+def _wire_url(url: Url) -> httpcore.URL:
+    scheme, host, port = url.origin
+    return httpcore.URL(scheme=scheme, host=host, port=port, target=url.target)
+
+
+def _tracer(on_progress: OnProgress) -> Callable[[str, Any], Awaitable[None]]:
+    async def trace(event: str, info: Any) -> None:
+        if event == "http11.send_request_headers.started":
+            await on_progress("sending", None, None)
+
+    return trace

@@ -1,0 +1,83 @@
+"""When a request is sent again: what may be repeated, after what, and how long is waited."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import stamina
+from annotated_types import Ge, Le
+
+from enclave_broker_core.models import Frozen, Seconds
+
+from .errors import BrokenAnswerError, OutboundTimeoutError, UnreachableError
+from .messages import OutboundRequest, OutboundResponse
+
+# What says that the same request may be answered later.
+LATER_STATUSES = frozenset({429, 502, 503, 504})
+
+
+class Retries(Frozen):
+    """How often a request is sent again that may be: ``attempts`` counts the first one too.
+
+    The waits, in seconds, double from ``wait_initial`` up to ``wait_max``, with up to
+    ``wait_jitter`` more by chance. What ``Retry-After`` says is waited for in their place;
+    when there is no time for it, the answer is given as it is.
+    """
+
+    attempts: Annotated[int, Ge(1), Le(10)] = 3
+    wait_initial: Seconds = 0.1
+    wait_max: Seconds = 5.0
+    wait_jitter: Annotated[float, Ge(0), Le(60)] = 0.5
+
+
+class _AnsweredLaterError(Exception):
+    """The service said that it answers later."""
+
+    def __init__(self, response: OutboundResponse) -> None:
+        super().__init__(f"HTTP status {response.status}")
+        self.response = response
+
+
+async def repeated(
+    request: OutboundRequest,
+    send: Callable[[], Awaitable[OutboundResponse]],
+    retries: Retries | None,
+    until: float,
+) -> OutboundResponse:
+    """Send a request, and again as ``retries`` says when it may be sent twice.
+
+    ``until`` is the end of the time for all, by ``time.monotonic``.
+    """
+    if retries is None or retries.attempts == 1 or not request.may_repeat:
+        return await send()
+    longest = retries.wait_max + retries.wait_jitter
+
+    def again(problem: Exception) -> bool | float:
+        if isinstance(problem, _AnsweredLaterError):
+            asked = problem.response.retry_after()
+            left = until - time.monotonic()
+            if asked is not None:
+                return asked if asked < left else False
+            return longest < left
+        return isinstance(problem, UnreachableError | BrokenAnswerError | OutboundTimeoutError)
+
+    attempts = stamina.retry_context(
+        on=again,
+        attempts=retries.attempts,
+        timeout=None,
+        wait_initial=retries.wait_initial,
+        wait_max=retries.wait_max,
+        wait_jitter=retries.wait_jitter,
+    )
+    try:
+        async for attempt in attempts:
+            with attempt:
+                response = await send()
+                if response.status in LATER_STATUSES:
+                    raise _AnsweredLaterError(response)
+                return response
+    except _AnsweredLaterError as answered:
+        return answered.response
+    raise AssertionError("stamina makes one attempt or more")
