@@ -18,7 +18,7 @@ from .export import exported
 from .generation import Generation, MakeParts, hold
 from .guard import Guarded
 from .limits import RateLimiter
-from .mailbox import ToolCallMessage
+from .mailbox import ToolCallMessage, tool_call_message
 from .model_calls import answered, model_call
 from .models import Principal, SessionLimits, SessionRecord, SessionSettings, ToolSpec
 from .parts import listed, named_runtimes
@@ -26,6 +26,7 @@ from .redaction import Redactor
 from .registry import Catalog, Registry
 from .routing import Route, ToolRouter
 from .session import Session
+from .session_handle import SessionHandle
 from .session_store import SessionStore
 from .sessions import SessionManager
 from .stats import BrokerStats
@@ -84,6 +85,7 @@ class Broker:
         )
         self._generation: Generation | None = None
         self._tasks: TaskGroup
+        self._store: SessionStore
         self._stack = AsyncExitStack()
         self.tools(tools or {})
 
@@ -104,6 +106,7 @@ class Broker:
 
     async def _open(self, stack: AsyncExitStack) -> None:
         self._tasks = await stack.enter_async_context(anyio.create_task_group())
+        self._store = await self._sessions.open_store(stack)
         self._generation = await self._tasks.start(self._hold, self._as_given)
         stack.callback(self._let_go)
         self._registry.replace(self._generation.tools, keep=PROGRAM)
@@ -150,9 +153,8 @@ class Broker:
             self._generation = None
 
     async def _hold(self, make: MakeParts, *, task_status: TaskStatus[Generation]) -> None:
-        await hold(
-            make, self._redactor, self._guarded, self._registry.publish, task_status=task_status
-        )
+        publish, store = self._registry.publish, self._store
+        await hold(make, self._redactor, self._guarded, publish, store, task_status=task_status)
 
     async def _as_given(self, stack: AsyncExitStack) -> Parts:
         return self._parts
@@ -260,7 +262,9 @@ class Broker:
             raise
         await session.complete()
 
-    async def get_session(self, session_id: str, *, principal: Principal | None = None) -> Session:
+    async def get_session(
+        self, session_id: str, *, principal: Principal | None = None
+    ) -> SessionHandle:
         """The session; SessionNotFoundError when it is unknown or somebody else's."""
         return await self._sessions.get(session_id, principal=principal)
 
@@ -281,7 +285,8 @@ class Broker:
     ) -> Any:
         """One call in a session: ``{id?, name, args?}``; its result, or its error raised."""
         session = await self._sessions.get(session_id, principal=principal)
-        return await session.take(call)
+        made = call if isinstance(call, ToolCallMessage) else tool_call_message(call)
+        return await session.call(made.name, made.args, call_id=made.id)
 
     async def execute_model_call(
         self,
@@ -308,19 +313,19 @@ class Broker:
     @property
     def is_shared(self) -> bool:
         """Whether brokers in other processes may have the same sessions: the store says so."""
-        return getattr(self._sessions.surroundings.store, "shared", False) is True
+        return getattr(self._store, "shared", False) is True
 
     async def end_sessions(self, reason: str) -> None:
         """Cancel all sessions of this process that have not ended; their final event says why."""
         await self._sessions.end_all(reason)
 
-    def conceal(self, value: str) -> None:
+    def conceal(self, value: str, name: str = "") -> None:
         """Blot a secret out of results, events, histories, logs and messages from now on."""
-        self._redactor.add(value)
+        self._redactor.add(value, name)
 
     async def check(self) -> None:
         """Raise an error that says why when the store or the limiter can't be reached."""
-        await self._sessions.surroundings.store.check()
+        await self._store.check()
         await self._opened.limits.limiter.check()
 
     def stats(self) -> BrokerStats:

@@ -88,8 +88,8 @@ async def open_setup(
         for line in ready.draft.warnings():
             _log.warning("%s", line)
         broker = _broker(ready, redactor)
-        for value in ready.values.values():
-            broker.conceal(value)
+        for name, value in ready.values.items():
+            broker.conceal(value, name)
         await stack.enter_async_context(broker)
         plan = ready.draft.plan
         authenticators = [
@@ -135,8 +135,8 @@ async def _again(
         or (wanted.name, wanted.config) != (store.name, store.config)
     ):
         raise ConfigError("the store can't be changed while the broker runs; start it anew")
-    for value in ready.values.values():
-        broker.conceal(value)
+    for name, value in ready.values.items():
+        broker.conceal(value, name)
     return _broker(ready, redactor).parts
 
 

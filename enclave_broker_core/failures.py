@@ -6,7 +6,7 @@ import logging
 import traceback
 from typing import Any
 
-from .errors import ResultTooLargeError, ToolError
+from .errors import BrokerError, ResultTooLargeError, ToolError
 from .json_form import NotJsonError, TooLargeError, json_copy
 from .redaction import Redactor
 
@@ -26,6 +26,17 @@ class Failures:
         trace = "".join(traceback.format_exception(problem))
         _log.error("%s failed\n%s", name, self._redactor.text(trace).rstrip())
         return ToolError(self._redactor.text(message_of(problem))[:LONGEST_MESSAGE])
+
+
+def blot(failure: BrokerError, redactor: Redactor) -> None:
+    """Take secrets out of an error's message and its details; details that are no JSON go."""
+    failure.message = redactor.text(failure.message)
+    failure.args = (failure.message,)
+    if failure.details:
+        try:
+            failure.details = tuple(redactor.value(list(failure.details)))
+        except ValueError:
+            failure.details = ()
 
 
 def message_of(problem: BaseException) -> str:

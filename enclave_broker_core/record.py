@@ -23,7 +23,7 @@ from .errors import (
     SessionError,
     UnknownToolError,
 )
-from .failures import Failures, result_form
+from .failures import Failures, blot, result_form
 from .frame import CallFrame, CallSession
 from .guard import Guard, Guarded, LetGoError, StoppedError
 from .observations import CallFinished, Observation
@@ -53,12 +53,16 @@ class Record:
         guards: type[Guard],
         guarded: Guarded,
         observe: Observe | None,
+        *,
+        defers: bool = False,
     ) -> None:
+        """``defers`` when a stage below writes the first event together with what it does."""
         self._redactor = redactor
         self._failures = failures
         self._guards = guards
         self._guarded = guarded
         self._observe = observe
+        self._defers = defers
         self.calls = 0
         self.failed = 0
 
@@ -69,6 +73,7 @@ class Record:
 
     def stage(self, call_next: CallNext) -> CallNext:
         guards, guarded, redactor = self._guards, self._guarded, self._redactor
+        defers = self._defers
 
         async def run(call: ToolCall) -> Any:
             frame: CallFrame = call.frame
@@ -88,7 +93,10 @@ class Record:
             try:
                 try:
                     event = events.tool_call(frame.call_id, name, arguments_json, known=known)
-                    await append(session.id, event)
+                    if defers:
+                        frame.pending = event
+                    else:
+                        await append(session.id, event)
                     if frame.refusal is not None:
                         raise frame.refusal
                     guard = frame.guard = guards(call_next(call), guarded)
@@ -118,6 +126,8 @@ class Record:
                         frame.rule,
                     )
                 )
+                if frame.pending is not None:
+                    await frame.begin()
                 await append(session.id, draft, record)
                 if self._observe is not None:
                     await self._observe(_finished(call, record, failure))
@@ -134,7 +144,7 @@ class Record:
         return run
 
     def _failure(self, call: ToolCall, error: BaseException) -> BrokerError:
-        """What was raised, as the caller sees it; with no secret in its message."""
+        """What was raised, as the caller sees it; with no secret in it."""
         session: CallSession = call.frame.session
         failure: BrokerError
         if isinstance(error, BrokerError):
@@ -147,8 +157,7 @@ class Record:
         else:
             failure = self._failures.of(call.name, error)
         if self._redactor.active:
-            failure.message = self._redactor.text(failure.message)
-            failure.args = (failure.message,)
+            blot(failure, self._redactor)
         return failure
 
     def _failed(

@@ -2,43 +2,62 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from .secret_forms import any_of, forms
+
 SHORTEST = 8
 BLOT = "[secret]"
+
+# How many values of one secret, and of those without a name, are blotted out: the newest.
+KEPT = 16
+KEPT_UNNAMED = 1000
 
 
 class Redactor:
     """Knows the values that were handed out and replaces them by ``[secret]``.
 
     Values of fewer than eight characters are left: blotting them out would garble
-    ordinary text. A value is found as it is, and as JSON or Python writes it.
+    ordinary text. A value is found as it is, as JSON or Python writes it, percent-encoded
+    and in base64.
     """
 
     def __init__(self) -> None:
         self.active = False  # whether there is anything to blot out; asked on the hot path
-        self._forms: set[str] = set()
+        self._values: dict[str, dict[str, None]] = {}  # by the secret's name, the newest last
         self._pattern: re.Pattern[str] | None = None
 
-    def add(self, value: str) -> None:
-        """Blot ``value`` out from now on."""
+    def add(self, value: str, name: str = "") -> None:
+        """Blot ``value`` out from now on.
+
+        It is the newest of the secret ``name``; older ones are blotted out too, the last
+        sixteen. Of values without a name the last thousand are.
+        """
         if len(value) < SHORTEST:
             return
-        written = json.dumps(value), json.dumps(value, ensure_ascii=False), repr(value)
-        forms = {value, *(form[1:-1] for form in written)}
-        if forms <= self._forms:
+        values = self._values.setdefault(name, {})
+        if value in values:
+            values[value] = values.pop(value)
             return
-        self._forms |= forms
+        values[value] = None
+        if len(values) > (KEPT if name else KEPT_UNNAMED):
+            del values[next(iter(values))]
         self.active = True
-        longest_first = sorted(self._forms, key=len, reverse=True)
-        self._pattern = re.compile("|".join(re.escape(form) for form in longest_first))
+        self._pattern = None
+
+    def _compiled(self) -> re.Pattern[str] | None:
+        """The pattern of all values; it is made when it is needed, not for each value."""
+        if self._pattern is None and self.active:
+            every = {value for values in self._values.values() for value in values}
+            self._pattern = any_of(form for value in every for form in forms(value))
+        return self._pattern
 
     def text(self, text: str) -> str:
-        return text if self._pattern is None else self._pattern.sub(BLOT, text)
+        pattern = self._pattern or self._compiled()
+        return text if pattern is None else pattern.sub(BLOT, text)
 
     def json(self, text: bytes) -> bytes:
         """JSON text with the values blotted out; it stays JSON.
@@ -46,7 +65,7 @@ class Redactor:
         Also in the names of its objects and in numbers; what holds a value only as a
         whole, as its own JSON text, is blotted out as a whole.
         """
-        pattern = self._pattern
+        pattern = self._pattern or self._compiled()
         if pattern is None:
             return text
         plain = text.decode()

@@ -24,6 +24,7 @@ from .errors import (
     RunError,
     RuntimeBusyError,
 )
+from .failures import blot
 from .json_form import NotJsonError, TooLargeError, json_text
 from .models import RunStats, SessionLimits, ToolSpec
 from .once import Once
@@ -211,8 +212,7 @@ class RunLane:
             result = from_json(text)
         except BrokerError as error:
             failure = error
-            failure.message = session.redactor.text(failure.message)
-            failure.args = (failure.message,)
+            blot(failure, session.redactor)
         after = session.stats()
         stats = RunStats(
             time.monotonic() - started,

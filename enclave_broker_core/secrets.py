@@ -46,7 +46,7 @@ class Secrets:
             except Exception as problem:
                 raise SecretError(f"the secret {name!r} can't be read: {problem}") from problem
             if value is not None:
-                self._redactor.add(value)
+                self._redactor.add(value, name)
                 return value
         raise SecretError(f"no secret source knows {name!r}")
 
