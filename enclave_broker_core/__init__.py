@@ -5,7 +5,6 @@ from .audit import AuditLog
 from .broker import Broker
 from .build import Setup, check, check_backends, load_plugins, open_broker, open_setup
 from .calls import CallRecord, RunOutcome, ToolCall
-from .client_tools import ClientTool
 from .commands import Command
 from .contracts import (
     ALL_LOOPS,
@@ -42,6 +41,7 @@ from .errors import (
     ConfigError,
     DeadlineExceededError,
     KeyReusedError,
+    LimiterError,
     MailboxFullError,
     MaxToolCallsError,
     PluginError,
@@ -73,6 +73,7 @@ from .logs import JsonFormatter, LoggingMiddleware
 from .models import (
     Admission,
     Claim,
+    ClientTool,
     Decision,
     Principal,
     Rate,
@@ -129,6 +130,7 @@ __all__ = [
     "Explanation",
     "JsonFormatter",
     "KeyReusedError",
+    "LimiterError",
     "Limiter",
     "LoggingMiddleware",
     "MailboxFullError",

@@ -4,41 +4,34 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Self
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
+from .broker_tools import PROGRAM, BrokerTools
 from .calls import RunOutcome
 from .composition import Composition, Parts
-from .declaration import ToolOptions, declare
 from .errors import ConfigError
-from .explain import CallExplanation, explain
-from .export import exported
 from .generation import Generation, MakeParts, hold
 from .guard import Guarded
 from .limits import RateLimiter
 from .mailbox import ToolCallMessage, tool_call_message
 from .model_calls import answered, model_call
-from .models import Principal, SessionLimits, SessionRecord, SessionSettings, ToolSpec
+from .models import Principal, SessionLimits, SessionRecord, SessionSettings
 from .parts import listed, named_runtimes
 from .redaction import Redactor
-from .registry import Catalog, Registry
-from .routing import Route, ToolRouter
+from .registry import Catalog
+from .routing import ToolRouter
 from .session import Session
 from .session_handle import SessionHandle
 from .session_store import SessionStore
 from .sessions import SessionManager
 from .stats import BrokerStats
 from .surroundings import Surroundings, surroundings
-from .threads import Threads
-from .viewpoint import viewpoint
-
-HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
-PROGRAM = "the program"
 
 
-class Broker:
+class Broker(BrokerTools):
     """Stands between agents and tools: ``async with Broker(...) as broker``.
 
     ``tools`` is name or pattern → handler, or a ToolRouter; ``middleware`` wraps every call,
@@ -65,6 +58,7 @@ class Broker:
         audit: Any = None,
         sinks: Sequence[Any] = (),
     ) -> None:
+        super().__init__()
         self._parts = Parts(
             access=listed(access),
             rates=limiter or RateLimiter(),
@@ -78,8 +72,6 @@ class Broker:
         )
         self._redactor = Redactor()
         self._guarded = Guarded()
-        self._threads = Threads()
-        self._registry = Registry()
         self._sessions = SessionManager(
             store=store, limits=limits, settings=sessions, surround=self._surround
         )
@@ -163,83 +155,6 @@ class Broker:
         if self._generation is not None:
             self._generation.retire(())
 
-    # The catalog
-
-    def tool(self, name: str, **options: Unpack[ToolOptions]) -> Callable[[HandlerT], HandlerT]:
-        """Make the decorated function a tool; of a pattern, its handler ``(name, args)``.
-
-        ConfigError when the name is taken, or no schema can be made from its hints.
-        """
-
-        def add(handler: HandlerT) -> HandlerT:
-            self._add(name, handler, options)
-            return handler
-
-        return add
-
-    def tools(self, handlers: Mapping[str, Callable[..., Any]] | ToolRouter) -> None:
-        """Add many: name or pattern → handler, or all that a router has."""
-        if isinstance(handlers, ToolRouter):
-            for route in handlers.routes:
-                self._registry.add_route(route)
-            return
-        for name, handler in handlers.items():
-            self._add(name, handler, {})
-
-    def _add(self, name: str, handler: Callable[..., Any], options: ToolOptions) -> None:
-        declared = declare(name, handler, self._threads, options)
-        if isinstance(declared, Route):
-            return self._registry.add_route(declared)
-        return self._registry.add(PROGRAM, declared)
-
-    def has_tool(self, name: str) -> bool:
-        """Whether a call of this name would reach a tool."""
-        catalog = self._registry.current
-        return catalog.find(catalog.canonical(name)) is not None
-
-    def list_tools(self) -> list[ToolSpec]:
-        """All tools that have a name of their own, in the order in which they came."""
-        return self._registry.current.specs()
-
-    def remove_tool(self, name: str) -> bool:
-        """Take a tool or a pattern of the program's own away; False when there is none."""
-        return self._registry.remove(PROGRAM, name)
-
-    async def export(
-        self, format: str, *, principal: Principal | None = None, session: Session | None = None
-    ) -> list[dict[str, Any]]:
-        """The tools that may be used, as "openai", "openai-responses", "anthropic" or "mcp"
-        takes them. ArgumentsError for another format."""
-        return exported(format, await self.visible_tools(principal=principal, session=session))
-
-    async def visible_tools(
-        self, *, principal: Principal | None = None, session: Session | None = None
-    ) -> Mapping[str, ToolSpec]:
-        """External name → tool, for all that a principal, or a session, may use now."""
-        view = viewpoint(session, principal, None, self.limits)
-        return await self._opened.access.visible(view, self._catalog(session))
-
-    async def explain(
-        self,
-        name: str,
-        args: Mapping[str, Any] | None = None,
-        *,
-        principal: Principal | None = None,
-        session: Session | None = None,
-        allowed_tools: Sequence[str] | None = None,
-    ) -> CallExplanation:
-        """What would become of a call, in a session or a new one. Nothing is run or counted."""
-        view = viewpoint(session, principal, allowed_tools, self.limits)
-        return await explain(self._opened, self._catalog(session), view, name, args)
-
-    @property
-    def catalog_version(self) -> int:
-        """A number that grows with every change of the tools."""
-        return self._registry.current.version
-
-    def _catalog(self, session: Session | None) -> Catalog:
-        return self._registry.current if session is None else session.catalog
-
     # Sessions
 
     @property
@@ -285,7 +200,7 @@ class Broker:
     ) -> Any:
         """One call in a session: ``{id?, name, args?}``; its result, or its error raised."""
         session = await self._sessions.get(session_id, principal=principal)
-        made = call if isinstance(call, ToolCallMessage) else tool_call_message(call)
+        made = tool_call_message(call)
         return await session.call(made.name, made.args, call_id=made.id)
 
     async def execute_model_call(

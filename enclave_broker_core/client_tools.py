@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
-from pydantic import Field, JsonValue, field_validator
+from pydantic import JsonValue
 
 from .contracts import Tool, ToolContext
 from .errors import (
@@ -17,37 +17,16 @@ from .errors import (
     ConfigError,
     ToolError,
 )
-from .models import TOOL_NAME, Frozen, Seconds, ToolSpec
+from .models import ClientTool, ToolSpec
 from .registry import Catalog
 from .schema_bounds import require_bounded
 from .schema_tools import SchemaTool, schema_check
 from .threads import Threads
 
-PREFIX = "client:"
 MOST_TOOLS = 64
 LONGEST_ERROR = 4096
 # Of how many answered calls it is known that they were.
 REMEMBERED = 1000
-
-
-class ClientTool(Frozen):
-    """A tool as its client declares it. ``timeout`` is in seconds: how long an answer may take."""
-
-    name: str = Field(max_length=128)
-    description: str = Field(default="", max_length=8192)
-    input_schema: dict[str, Any] = Field(default_factory=dict)
-    output_schema: dict[str, Any] | None = None
-    timeout: Seconds = 60.0
-
-    @field_validator("name")
-    @classmethod
-    def _name(cls, name: str) -> str:
-        own = name.removeprefix(PREFIX)
-        if own in ("", name) or not TOOL_NAME.fullmatch(name):
-            raise ValueError(
-                f"the name of a client's tool is {PREFIX!r} and then letters, digits and _.:/-"
-            )
-        return name
 
 
 class _Answer:

@@ -29,8 +29,10 @@ from .pipeline import compose, middleware_stage
 from .record import Record
 from .redaction import Redactor
 from .secrets import EnvironmentSecrets, Secrets
+from .session_store import SessionStore
 from .sinks import Sinks, open_sinks
 from .stages import Arguments, Invoke, Limits
+from .store_abilities import AdmittingStore
 
 
 @dataclass
@@ -65,9 +67,16 @@ class Composition:
 
 
 async def open_parts(
-    parts: Parts, stack: AsyncExitStack, redactor: Redactor, guarded: Guarded
+    parts: Parts,
+    stack: AsyncExitStack,
+    redactor: Redactor,
+    guarded: Guarded,
+    store: SessionStore,
 ) -> Composition:
-    """Enter every part on ``stack`` and compose them. ConfigError for what is no such part."""
+    """Enter every part on ``stack`` and compose them. ConfigError for what is no such part.
+
+    Where no backend counts the calls, the ``store`` does if it can.
+    """
 
     async def enter(given: Any, kind: str, role: str) -> Any:
         return await stack.enter_async_context(as_part(given, kind, role))
@@ -81,8 +90,11 @@ async def open_parts(
     policies: list[AccessPolicy] = [
         _policy(await enter(given, "access", "access")) for given in parts.access
     ]
-    backend = "memory" if parts.rates.backend is None else parts.rates.backend
-    limiter: Limiter = await enter(backend, "limiter", "rate_limit.backend")
+    backend = parts.rates.backend
+    counting = store if backend is None and isinstance(store, AdmittingStore) else None
+    if counting is not None:
+        backend = counting.limiter
+    limiter: Limiter = await enter(backend or "memory", "limiter", "rate_limit.backend")
     _require_async(limiter, "acquire", "limiter")
     middleware: list[Middleware] = [
         _middleware(await enter(given, "middleware", "middleware")) for given in parts.middleware
@@ -95,9 +107,17 @@ async def open_parts(
     failures = Failures(redactor)
     access = Access(policies)
     guards = guard_class()
-    record = Record(redactor, failures, guards, guarded, sinks.observe if sinks.active else None)
+    record = Record(
+        redactor,
+        failures,
+        guards,
+        guarded,
+        sinks.observe if sinks.active else None,
+        defers=counting is not None,
+    )
     judging = [policy for policy in policies if policy.judges_arguments]
-    limits, found = Limits(parts.rates, limiter), Secrets(sources, redactor)
+    limits = Limits(parts.rates, limiter, None if counting is None else counting.admit)
+    found = Secrets(sources, redactor)
     invoke = Invoke(found, failures, guards, guarded)
     chain = compose(
         [

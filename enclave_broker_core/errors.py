@@ -248,13 +248,20 @@ def ended_by(ending: BrokerError | None) -> BrokerError:
     return SessionEndedError(f"the session has ended: {ending.message}")
 
 
-# The store
+# The backends
 
 
 class StoreError(BrokerError):
     """The store can't be reached or does not work; ``retry_after`` says when to try again."""
 
     code = "STORE_UNAVAILABLE"
+    retryable = True
+
+
+class LimiterError(BrokerError):
+    """A call could not be counted, though the store works; ``retry_after`` says when to try."""
+
+    code = "LIMITER_UNAVAILABLE"
     retryable = True
 
 

@@ -87,6 +87,7 @@ class CallFrame:
         "on_end",
         "partial_bytes",
         "partials",
+        "pending",
         "refusal",
         "rule",
         "secrets",
@@ -122,12 +123,23 @@ class CallFrame:
         self.secrets: Mapping[str, str] | None = None
         self.partials = 0
         self.partial_bytes = 0
+        self.pending: events.Draft | None = None
 
     def gone(self) -> Once:
         """Is set when the call has been recorded."""
         if self.on_end is None:
             self.on_end = Once()
         return self.on_end
+
+    async def begin(self) -> None:
+        """Write the event that the call begins with, unless that has been done."""
+        if self.pending is not None:
+            await self.session.append(self.session.id, self.pending)
+            self.pending = None
+
+    async def _emit(self, draft: events.Draft) -> None:
+        await self.begin()
+        await self.session.emit(draft)
 
     def stop(self) -> None:
         """Stop the call, wherever it is on its way."""
@@ -168,7 +180,7 @@ class CallFrame:
         total_bytes: int | None = None,
     ) -> None:
         elapsed = time.monotonic() - self.started
-        await self.session.emit(
+        await self._emit(
             events.tool_progress(self.call_id, phase, elapsed, bytes_received, total_bytes)
         )
 
@@ -183,7 +195,7 @@ class CallFrame:
         path = [self.call_id, str(self.partials)]
         self.partials += 1
         self.partial_bytes += len(text)
-        await self.session.emit(events.partial_result(path, text, has_next=True))
+        await self._emit(events.partial_result(path, text, has_next=True))
 
     async def log(
         self, level: events.Level, message: str, data: dict[str, JsonValue] | None = None
@@ -192,7 +204,7 @@ class CallFrame:
         if data is not None:
             text = json_text(data, self.session.limits.max_result_bytes)
             data = from_json(redactor.json(text))
-        await self.session.emit(events.log(level, redactor.text(message), data))
+        await self._emit(events.log(level, redactor.text(message), data))
 
     async def call(self, name: str, args: Mapping[str, Any] | None = None) -> Any:
         return await self.session.call(name, args, depth=self.depth + 1)

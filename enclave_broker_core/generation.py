@@ -14,6 +14,7 @@ from .contracts import Tool, ToolProvider
 from .guard import Guarded
 from .once import Once
 from .redaction import Redactor
+from .session_store import SessionStore
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ async def hold(
     redactor: Redactor,
     guarded: Guarded,
     publish: PublishTools,
+    store: SessionStore,
     *,
     task_status: TaskStatus[Generation],
 ) -> None:
@@ -79,7 +81,7 @@ async def hold(
     stack = AsyncExitStack()
     try:
         parts = await make(stack)
-        opened = await open_parts(parts, stack, redactor, guarded)
+        opened = await open_parts(parts, stack, redactor, guarded, store)
         tools = {name: await provider.tools() for name, provider in opened.providers.items()}
         generation = Generation(parts, opened, tools)
         task_status.started(generation)

@@ -35,8 +35,10 @@ class ToolCallMessage(Frozen):
     args: Mapping[str, JsonValue] = Field(default_factory=dict)
 
 
-def tool_call_message(message: Mapping[str, Any]) -> ToolCallMessage:
+def tool_call_message(message: ToolCallMessage | Mapping[str, Any]) -> ToolCallMessage:
     """A call as it came; ArgumentsError says which part of it is wrong."""
+    if isinstance(message, ToolCallMessage):
+        return message
     try:
         return ToolCallMessage.model_validate(dict(message))
     except ValidationError as problem:

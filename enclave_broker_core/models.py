@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass as validated
 from .patterns import is_exact
 
 TOOL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}")
+CLIENT_PREFIX = "client:"
 SESSION_ID = re.compile(r"s_[A-Za-z0-9_-]{1,64}")
 
 Seconds = Annotated[float, Gt(0), Le(1e9)]  # 30 years: a date can hold when they are over
@@ -174,6 +175,27 @@ class SessionSettings(Frozen):
     admin_roles: frozenset[str] = frozenset()
 
 
+class ClientTool(Frozen):
+    """A tool as its client declares it. ``timeout`` is in seconds: how long an answer may take."""
+
+    name: str = Field(max_length=128)
+    description: str = Field(default="", max_length=8192)
+    input_schema: dict[str, Any] = Field(default_factory=dict)
+    output_schema: dict[str, Any] | None = None
+    timeout: Seconds = 60.0
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, name: str) -> str:
+        own = name.removeprefix(CLIENT_PREFIX)
+        if own in ("", name) or not TOOL_NAME.fullmatch(name):
+            raise ValueError(
+                f"the name of a client's tool is {CLIENT_PREFIX!r} and then letters, digits"
+                " and _.:/-"
+            )
+        return name
+
+
 class SessionState(enum.Enum):
     """starting → running ⇄ waiting_for_tool → completed | cancelled | failed."""
 
@@ -209,6 +231,7 @@ class SessionRecord(Frozen):
     limits: SessionLimits = SessionLimits()
     metadata: Mapping[str, JsonValue] = Field(default_factory=dict)
     runtime: str | None = None
+    client_tools: tuple[ClientTool, ...] = ()
     tool_calls: int = 0
     last_seq: int = 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -12,39 +12,37 @@ import anyio
 from pydantic import JsonValue
 
 from . import events as wire
-from .calls import CallRecord, RunOutcome, tool_call
+from .calls import RunOutcome, tool_call
 from .client_tools import ClientTools
 from .errors import (
     BrokerError,
+    CallError,
     MaxToolCallsError,
     SessionCancelledError,
     SessionEndedError,
-    SessionNotFoundError,
+    SessionLostError,
+    StoreError,
     ToolError,
     ended_by,
 )
-from .following import Following
 from .frame import CallFrame
 from .functions import arguments_text
-from .idempotency import Claims
 from .lanes import Lane
 from .mailbox import Mailbox, Message, MessageHandler, ToolCallMessage, tool_call_message
-from .models import Principal, RunStats, SessionLimits, SessionRecord, SessionState, ToolSpec
+from .models import RunStats, SessionRecord, SessionState
 from .observations import SessionFinished
 from .once import Once
-from .pattern_index import PatternIndex
-from .patterns import Pattern
 from .redaction import Redactor
-from .registry import Catalog
 from .session_code import SessionCode
+from .session_handle import CallAnswer, SessionHandle
 from .surroundings import Surroundings
 
 NO_ARGUMENTS = b"{}"
 MOST_NESTED = 16
 
 
-class Session:
-    """One agent's session. Made by ``Broker.session`` or ``SessionManager.create``.
+class Session(SessionHandle):
+    """A session that this process runs. Made by ``Broker.session`` or ``SessionManager.create``.
 
     Its states: starting → running ⇄ waiting_for_tool → completed | cancelled | failed. An
     ended session never changes again; its events and history can still be read.
@@ -57,17 +55,11 @@ class Session:
         on_end: Callable[[Session], None] | None = None,
         client_tools: ClientTools | None = None,
     ) -> None:
-        self.id: str = record.id
-        self.principal: Principal | None = record.principal
-        self.metadata: Mapping[str, JsonValue] = record.metadata
-        self.limits: SessionLimits = record.limits
+        super().__init__(record, surroundings, client_tools)
         self._on_end = on_end
-        self._record = record
-        self._around = surroundings
         self.append = surroundings.store.append
         self._call_prefix = f"c_{secrets.token_hex(5)}_"
         self._calls: set[CallFrame] = set()
-        self._client = client_tools
         self._code = SessionCode(self, surroundings, record.runtime)
         self._mailbox = Mailbox(self.take)
         self._attempts = record.tool_calls
@@ -75,10 +67,9 @@ class Session:
         self._final: tuple[wire.Draft, SessionState] | None = None
         self.started = self.last_active = time.monotonic()
         self.ending: BrokerError | None = None
+        self._lost = False
         self.ended = Once()
         self.lanes: dict[str, Lane] = {}
-        patterns = record.allowed_tools
-        self.allowed = None if patterns is None else PatternIndex(list(map(Pattern, patterns)))
         if record.state.ended:
             self.ending = SessionEndedError(f"the session has ended ({record.state.value})")
             self._mailbox.close()
@@ -105,19 +96,19 @@ class Session:
         """Whether a call or a run is under way; a busy session is not idle."""
         return bool(self._calls) or self._code.busy
 
+    @property
+    def has_ended(self) -> bool:
+        return self.ended.is_set()
+
+    def remaining(self) -> float:
+        return max(0.0, self.started + self.limits.timeout - time.monotonic())
+
     def info(self) -> SessionRecord:
-        """The session as it stands."""
         now = {"state": self.state, "ended_at": self._ended_at, "tool_calls": self._attempts}
         return self._record.model_copy(update=now)
 
     def stats(self) -> RunStats:
         return RunStats(time.monotonic() - self.started, self._attempts, self._code.stdout_bytes)
-
-    @property
-    def catalog(self) -> Catalog:
-        """The broker's tools, and those that the session's client runs itself."""
-        base = self._around.catalog
-        return base if self._client is None else self._client.within(base)
 
     # Calls
 
@@ -129,11 +120,6 @@ class Session:
         call_id: str | None = None,
         depth: int = 0,
     ) -> Coroutine[Any, Any, Any]:
-        """One tool call through the whole pipeline; awaited, it is the result in JSON form.
-
-        Raises a CallError for what is wrong with the call, a SessionError when the
-        session has ended or ends meanwhile.
-        """
         if self.ending is not None:
             raise self.over()
         self._attempts = attempt = self._attempts + 1
@@ -160,7 +146,6 @@ class Session:
         )
 
     def over(self) -> BrokerError:
-        """The error of what is asked of a session that has ended or is ending."""
         return ended_by(self.ending)
 
     def under_way(self) -> list[Once]:
@@ -192,26 +177,24 @@ class Session:
     def redactor(self) -> Redactor:
         return self._around.redactor
 
-    async def visible_tools(self) -> Mapping[str, ToolSpec]:
-        """External name → tool, for all that this session may use now."""
-        return await self._around.visible(self, self.catalog)
-
     async def take(self, call: ToolCallMessage | Mapping[str, Any]) -> Any:
         """A call as a message has it: ``{id?, name, args?}``."""
-        if not isinstance(call, ToolCallMessage):
-            call = tool_call_message(call)
-        return await self.call(call.name, call.args, call_id=call.id)
+        made = tool_call_message(call)
+        return await self.call(made.name, made.args, call_id=made.id)
 
-    @property
-    def last_call_id(self) -> str:
-        """The id that the latest call has in the events."""
-        return f"{self._call_prefix}{self._attempts}"
+    def attempt(self, call: ToolCallMessage) -> Coroutine[Any, Any, CallAnswer]:
+        calling = self.call(call.name, call.args, call_id=call.id)
+        return self._attempt(call.id or f"{self._call_prefix}{self._attempts}", calling)
 
-    def answer(self, call_id: str, *, result: JsonValue = None, error: str | None = None) -> None:
-        """The client's answer to a call of one of its own tools: a result, or what went wrong.
+    async def _attempt(self, call_id: str, calling: Coroutine[Any, Any, Any]) -> CallAnswer:
+        try:
+            return CallAnswer(call_id, await calling, None)
+        except CallError as error:
+            return CallAnswer(call_id, None, error)
 
-        CallNotFoundError when no such call waits for one, AlreadyAnsweredError for a second.
-        """
+    async def answer(
+        self, call_id: str, *, result: JsonValue = None, error: str | None = None
+    ) -> None:
         if self.ending is not None:
             raise self.over()
         client = self._client or ClientTools(())
@@ -222,22 +205,12 @@ class Session:
     # Code
 
     async def run(self, code: str) -> RunOutcome:
-        """Run an agent's code; what an earlier run defined is still there.
-
-        The outcome holds what the code did wrong, it is not raised. SessionError when the
-        session has ended; RuntimeBusyError when a run is under way already.
-        """
         return await self._code.run(code)
 
     async def execute(self, code: str) -> RunOutcome:
-        """Run code as the session's last act: its result, or its error, ends the session."""
         return await self._code.execute(code)
 
-    def begin(self, code: str, *, last: bool = False) -> str:
-        """Run code in the background, as ``run``, or as ``execute`` when it is the ``last``.
-
-        Returns its id; a run in between ends with a ``partial_result`` of ``["run", id]``.
-        """
+    async def begin(self, code: str, *, last: bool = False) -> str:
         return self._code.begin(code, last=last)
 
     # Messages and events
@@ -247,11 +220,6 @@ class Session:
         self._mailbox.on(type, handler)
 
     async def deliver(self, message: Mapping[str, Any]) -> None:
-        """Take a message that came in; what it asks for goes on in the background.
-
-        A ``tool_call`` that no handler takes is executed, and its ``tool_result`` or
-        ``tool_error`` sent. ArgumentsError for a message that is not understood.
-        """
         if self.ending is not None:
             raise self.over()
         act = self._mailbox.accept(message)
@@ -266,29 +234,9 @@ class Session:
         """What was sent, in order, until the session ends. For one reader."""
         return self._mailbox.messages()
 
-    def events(self, from_seq: int = 1) -> Following:
-        """The log from ``from_seq`` on, followed until its final event."""
-        return Following(self._around.store, self.id, from_seq)
-
-    async def last_seq(self) -> int:
-        """The seq of the latest event. SessionNotFoundError when it has been forgotten."""
-        record = await self._around.store.get(self.id)
-        if record is None:
-            raise SessionNotFoundError(f"there is no session {self.id!r}")
-        return record.last_seq
-
-    def claims(self) -> Claims:
-        """What has been asked for under an idempotency key in this session."""
-        return Claims(self._around.store, self.id)
-
-    async def history(self) -> Sequence[CallRecord]:
-        """The finished calls, oldest first."""
-        return await self._around.store.history(self.id)
-
     # The end
 
     async def cancel(self, reason: str = "cancelled") -> None:
-        """Stop all calls and runs and end the session; does nothing when it has ended."""
         await self.end(SessionCancelledError(self.redactor.text(reason or "cancelled")))
 
     async def abort(self, error: BaseException) -> None:
@@ -310,6 +258,14 @@ class Session:
         self._stop(SessionEndedError("the session has completed"), final)
         await self._conclude_when_quiet()
         await self.ended.wait()
+
+    def lose(self, error: SessionLostError) -> None:
+        """Another process has the session, or will: stop its work, and write nothing more."""
+        if self.ended.is_set() or self._lost:
+            return
+        self._lost = True
+        self._stop(error)
+        self._around.tasks.start_soon(self._conclude_when_quiet)
 
     def _stop(
         self, error: BrokerError, final: tuple[wire.Draft, SessionState] | None = None
@@ -336,14 +292,18 @@ class Session:
         at = time.time()
         with anyio.CancelScope(shield=True):
             try:
-                await self._around.store.end(self.id, final, state, at)
+                if not self._lost:
+                    await self._around.store.end(self.id, final, state, at)
+            except StoreError:
+                self._around.unsettled.add(self.id, final, state, at)
+                raise
             finally:
                 self._state, self._ended_at = state, at
                 self._mailbox.close()
                 self.ended.set()
                 if self._on_end is not None:
                     self._on_end(self)
-            if self._around.observe is not None:
+            if self._around.observe is not None and not self._lost:
                 why = None if state is SessionState.COMPLETED else self.ending
                 code = None if why is None else why.code
                 with suppress(BrokerError):  # it is in the log, and there is no call to refuse

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import logging
 import secrets
 import time
@@ -18,27 +17,39 @@ from pydantic import JsonValue, ValidationError
 from .access_stage import Access
 from .calls import ToolCall
 from .catalog_changes import tell_of_change
-from .client_tools import ClientTool, ClientTools
+from .client_tools import ClientTools
 from .errors import (
     ArgumentsError,
     BrokerError,
     ConfigError,
     SessionCancelledError,
-    SessionExpiredError,
     SessionNotFoundError,
+    StoreError,
     UnknownToolError,
 )
+from .expiry import Expiry
 from .functions import arguments_error
+from .holding import Holding
 from .json_form import NotJsonError, TooLargeError, json_text
-from .models import Principal, SessionLimits, SessionRecord, SessionSettings, SessionState
+from .models import (
+    ClientTool,
+    Principal,
+    SessionLimits,
+    SessionRecord,
+    SessionSettings,
+    SessionState,
+)
 from .observations import SessionStarted
 from .once import Once
 from .parts import as_part
 from .patterns import Pattern
 from .redaction import Redactor
 from .registry import Catalog
+from .remote_session import RemoteSession
 from .session import Session
+from .session_handle import SessionHandle
 from .session_store import SessionStore
+from .store_abilities import LeasedStore, SharedStore
 from .surroundings import Surroundings
 
 _log = logging.getLogger(__name__)
@@ -81,25 +92,42 @@ class SessionManager:
         self._settings = settings
         self.limits = limits or SessionLimits()
         self._store = "memory" if store is None else store
+        self._opened: SessionStore | None = None
         self._surround = surround or _alone
         self._around: Surroundings | None = None
         self._open: dict[str, Session] = {}
-        self._due: list[tuple[float, str]] = []
-        self._sooner: anyio.Event | None = None
+        self._expiry = Expiry(self._open, self._end)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            store = await stack.enter_async_context(as_part(self._store, "store", "store"))
+            store = await self.open_store(stack)
             tasks = await stack.enter_async_context(anyio.create_task_group())
             self._around = self._surround(store, tasks)
             stack.callback(tasks.cancel_scope.cancel)
             stack.push_async_callback(self.end_all, "the broker is closing")
-            self._sooner = anyio.Event()
-            tasks.start_soon(self._expire)
+            self._expiry = Expiry(self._open, self._end)
+            tasks.start_soon(self._expiry.serve, tasks)
+            tasks.start_soon(self._around.unsettled.serve)
             tasks.start_soon(self._sweep)
+            if isinstance(store, LeasedStore):
+                tasks.start_soon(store.serve, Holding(self._open, self._around))
             self._stack = stack.pop_all()
         return self
+
+    async def open_store(self, stack: AsyncExitStack) -> SessionStore:
+        """The store, opened on ``stack`` unless it is open already."""
+        opened = self._opened
+        if opened is None:
+            part: SessionStore = await stack.enter_async_context(
+                as_part(self._store, "store", "store")
+            )
+            opened = self._opened = part
+            stack.callback(self._closed)
+        return opened
+
+    def _closed(self) -> None:
+        self._opened = None
 
     async def __aexit__(self, *error: object) -> None:
         # The error of the block is the caller's: no task group is to wrap it into a group.
@@ -107,7 +135,6 @@ class SessionManager:
             await self._stack.aclose()
         finally:
             self._around = None
-            self._due.clear()
 
     @property
     def surroundings(self) -> Surroundings:
@@ -160,6 +187,7 @@ class SessionManager:
                 limits=chosen,
                 metadata=metadata or {},
                 runtime=runtime,
+                client_tools=tuple(client_tools),
             )
             if record.metadata:
                 json_text(record.metadata, MOST_METADATA_BYTES)
@@ -183,7 +211,7 @@ class SessionManager:
         self._open[record.id] = session
         try:
             await session.start()
-            self._schedule(session, time.monotonic())
+            self._expiry.add(session)
             if around.observe is not None:
                 await around.observe(SessionStarted(record))
         except BaseException as error:
@@ -192,19 +220,28 @@ class SessionManager:
             raise
         return session
 
-    async def get(self, session_id: str, *, principal: Principal | None = None) -> Session:
-        """The session; an ended one as long as the store keeps it.
+    async def get(self, session_id: str, *, principal: Principal | None = None) -> SessionHandle:
+        """The session, wherever it runs; an ended one as long as the store keeps it.
 
         SessionNotFoundError when it is unknown or not this principal's: both look the same.
         """
-        session = self._open.get(session_id)
+        session: SessionHandle | None = self._open.get(session_id)
         if session is None:
             record = await self.surroundings.store.get(session_id)
             if record is not None:
-                session = Session(record, self.surroundings)
+                session = self._open.get(session_id) or self._elsewhere(record)
         if session is None or not self._may_see(principal, session.principal):
             raise SessionNotFoundError(f"there is no session {session_id[:80]!r}")
         return session
+
+    def _elsewhere(self, record: SessionRecord) -> SessionHandle:
+        """A session that this process does not run."""
+        store = self.surroundings.store
+        if record.state.ended or not isinstance(store, LeasedStore):
+            return Session(record, self.surroundings)
+        if isinstance(store, SharedStore):
+            return RemoteSession(record, self.surroundings, store)
+        raise StoreError("the session is being taken up after a restart", retry_after=1.0)
 
     async def list(
         self,
@@ -269,36 +306,6 @@ class SessionManager:
     def _forget(self, session: Session) -> None:
         self._open.pop(session.id, None)
 
-    # Expiry
-
-    def _schedule(self, session: Session, now: float) -> None:
-        if len(self._due) > 64 + 2 * len(self._open):
-            # Most sessions end before they are due, and would stay here until then.
-            self._due = sorted(due for due in self._due if due[1] in self._open)
-        heapq.heappush(self._due, (_due(session, now)[0], session.id))
-        if self._due[0][1] == session.id and self._sooner is not None:
-            self._sooner.set()
-
-    async def _expire(self) -> None:
-        """End each session when its time is over."""
-        while True:
-            now = time.monotonic()
-            while self._due and self._due[0][0] <= now:
-                _, session_id = heapq.heappop(self._due)
-                session = self._open.get(session_id)
-                if session is None:
-                    continue
-                due, reason = _due(session, now)
-                if due <= now:
-                    expired = SessionExpiredError(reason)
-                    self.surroundings.tasks.start_soon(self._end, session, expired)
-                else:
-                    heapq.heappush(self._due, (due, session_id))
-            self._sooner = anyio.Event()
-            delay = max(0.0, self._due[0][0] - time.monotonic()) if self._due else None
-            with anyio.move_on_after(delay):
-                await self._sooner.wait()
-
     async def _end(self, session: Session, error: BrokerError) -> None:
         """End a session of which nobody waits for the end: what fails is for the log."""
         try:
@@ -332,14 +339,3 @@ def _alone(store: SessionStore, tasks: TaskGroup) -> Surroundings:
         raise UnknownToolError(f"there is no tool named {call.name!r}: no broker is around")
 
     return Surroundings(store, tasks, no_tools, Catalog(), Access(()).visible, Redactor(), {})
-
-
-def _due(session: Session, now: float) -> tuple[float, str]:
-    """When a session expires, on the monotonic clock, and what is said of it then."""
-    lifetime, idle = session.limits.timeout, session.limits.idle_timeout
-    end = session.started + lifetime
-    if idle is not None:
-        idle_end = (now if session.busy else session.last_active) + idle
-        if idle_end < end:
-            return idle_end, f"the session was idle for {idle:g} s"
-    return end, f"the session's time of {lifetime:g} s is over"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import anyio
@@ -16,6 +16,7 @@ from .contracts import AccessPolicy, AccessRequest, CallNext, Limiter, Tool
 from .errors import (
     ArgumentsError,
     BrokerError,
+    LimiterError,
     PluginError,
     RateLimitedError,
 )
@@ -29,18 +30,23 @@ from .models import Admission, Verdict, Window
 from .secrets import Secrets
 from .windows import ADMITTED
 
+Admit = Callable[[str, Any, Sequence[Window]], Awaitable[Admission]]
+"""``AdmittingStore.admit``."""
+
 _log = logging.getLogger(__name__)
 
 
 class Limits:
     """Counts the call in every window that applies, or in none."""
 
-    def __init__(self, rates: RateLimiter, limiter: Limiter) -> None:
+    def __init__(self, rates: RateLimiter, limiter: Limiter, admit: Admit | None = None) -> None:
+        """``admit`` is the store's, when it counts the call and writes its event in one step."""
         self.rates = rates
         self.limiter = limiter
+        self._admit = admit
 
     def stage(self, call_next: CallNext) -> CallNext:
-        acquire, rates = self.limiter.acquire, self.rates
+        acquire, rates, admits = self.limiter.acquire, self.rates, self._admit is not None
 
         async def run(call: ToolCall) -> Any:
             lane: Lane = call.grant[0]
@@ -49,7 +55,9 @@ class Limits:
                     call.frame.session.id, call.name, call.principal, lane.tool.spec
                 )
                 lane.rates = rates
-            if lane.windows:
+            if admits and call.frame.pending is not None:
+                await self._begin(call, lane.windows)
+            elif lane.windows:
                 try:
                     admission = await acquire(lane.windows)
                 except Exception as problem:
@@ -59,6 +67,22 @@ class Limits:
             return await call_next(call)
 
         return run
+
+    async def _begin(self, call: ToolCall, windows: Sequence[Window]) -> None:
+        """Count the call in the step that writes its first event."""
+        frame: CallFrame = call.frame
+        if not windows or self._admit is None:
+            await frame.begin()
+            return
+        event, frame.pending = frame.pending, None
+        try:
+            admission = await self._admit(frame.session.id, event, windows)
+        except LimiterError as problem:
+            admission = self._failed(problem)
+        except Exception:
+            frame.pending = event
+            raise
+        require_admitted(call.name, admission)
 
     def _failed(self, problem: Exception) -> Admission:
         if self.rates.on_error == "allow":

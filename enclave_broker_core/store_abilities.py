@@ -121,6 +121,5 @@ class AdmittingStore(SessionStore, Protocol):
         """``append`` an event and ``limiter.acquire`` the windows, in as few trips as can be.
 
         The event is written whether or not the windows have room. What ``append`` raises
-        has counted nothing; when only the counting fails, its error is raised and the event
-        is there.
+        has counted nothing; LimiterError when only the counting failed: the event is there.
         """

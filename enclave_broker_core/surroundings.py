@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from anyio.abc import TaskGroup
 
 from .composition import Composition
 from .contracts import CallNext, Runtime
 from .errors import RunError
-from .frame import CallSession
+from .frame import Asking
 from .models import ToolSpec
 from .record import Observe
 from .redaction import Redactor
 from .registry import Catalog
 from .session_store import SessionStore
+from .unsettled import UnsettledEnds
 
-Visible = Callable[[CallSession, Catalog], Awaitable[Mapping[str, ToolSpec]]]
+Visible = Callable[[Asking, Catalog], Awaitable[Mapping[str, ToolSpec]]]
 
 
 @dataclass
@@ -37,6 +38,10 @@ class Surroundings:
     runtimes: Mapping[str, Runtime]
     default_runtime: str | None = None
     observe: Observe | None = None
+    unsettled: UnsettledEnds = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.unsettled = UnsettledEnds(self.store)
 
     def take(self, opened: Composition) -> None:
         """Use other parts from now on; nothing waits in between."""

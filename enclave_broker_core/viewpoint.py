@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,7 +12,7 @@ from .errors import ArgumentsError, BrokerError, ConfigError
 from .models import Principal, SessionLimits
 from .pattern_index import PatternIndex
 from .patterns import Pattern
-from .session import Session
+from .session_handle import SessionHandle
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class Viewpoint:
 
 
 def viewpoint(
-    session: Session | None,
+    session: SessionHandle | None,
     principal: Principal | None,
     allowed_tools: Sequence[str] | None,
     limits: SessionLimits,
@@ -57,7 +56,7 @@ def viewpoint(
         session.metadata,
         session.allowed if allowed is None else allowed,
         session.limits,
-        max(0.0, session.started + session.limits.timeout - time.monotonic()),
+        session.remaining(),
         None if most is None else max(0, most - session.info().tool_calls),
         session.over() if session.is_ending else None,
     )

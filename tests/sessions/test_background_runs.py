@@ -59,7 +59,7 @@ async def partial_result(session: Session, from_seq: int) -> Event:
 async def test_the_last_run_ends_the_session() -> None:
     async with Broker(runtime=Words()) as broker:
         session = await broker.create_session()
-        assert session.begin("say hello", last=True) == "run_1"
+        assert await session.begin("say hello", last=True) == "run_1"
         found = await events_of(session)
     assert [event.type for event in found] == ["session_init", "stdout", "final"]
     assert found[-1].payload["result"] == "hello"
@@ -68,10 +68,10 @@ async def test_the_last_run_ends_the_session() -> None:
 
 async def test_a_run_in_between_is_told_by_its_partial_result() -> None:
     async with Broker(runtime=Words()) as broker, broker.session() as session:
-        assert session.begin("say one") == "run_1"
+        assert await session.begin("say one") == "run_1"
         first = await partial_result(session, 1)
         assert first.payload == {"path": ["run", "run_1"], "data": "one", "hasNext": False}
-        assert session.begin("sing") == "run_2"
+        assert await session.begin("sing") == "run_2"
         second = await partial_result(session, first.seq + 1)
         assert second.payload["path"] == ["run", "run_2"]
         assert second.payload["error"]["code"] == "RUNTIME_ERROR"
@@ -81,10 +81,10 @@ async def test_a_run_in_between_is_told_by_its_partial_result() -> None:
 async def test_a_second_run_is_refused_before_it_begins() -> None:
     words = Words()
     async with Broker(runtime=words) as broker, broker.session() as session:
-        session.begin("wait")
+        await session.begin("wait")
         for _ in range(2):
             with pytest.raises(RuntimeBusyError):
-                session.begin("say no")
+                await session.begin("say no")
             with pytest.raises(RuntimeBusyError):
                 await session.run("say no")
         await words.waiting.wait()
@@ -94,7 +94,7 @@ async def test_a_second_run_is_refused_before_it_begins() -> None:
 async def test_without_a_runtime_the_log_says_so() -> None:
     async with Broker() as broker:
         session = await broker.create_session()
-        session.begin("say hello", last=True)
+        await session.begin("say hello", last=True)
         final = (await events_of(session))[-1]
         assert final.payload["error"]["code"] == "RUNTIME_ERROR"
         assert "runtime" in final.payload["error"]["message"]
@@ -105,7 +105,7 @@ async def test_a_background_run_is_stopped_with_its_session() -> None:
     words = Words()
     async with Broker(runtime=words) as broker:
         session = await broker.create_session()
-        session.begin("wait", last=True)
+        await session.begin("wait", last=True)
         await words.waiting.wait()
         await session.cancel("enough")
         final = (await events_of(session))[-1]

@@ -60,12 +60,19 @@ class Caller:
             self.result = error
 
 
+async def latest_call(session: Session) -> str:
+    """The id that the latest call has in the events."""
+    began = [e for e in await session.events().batch(0) if e.type == "tool_call"]
+    call_id: str = began[-1].payload["callId"]
+    return call_id
+
+
 async def answered(session: Session, **answer: Any) -> Any:
     caller = Caller(session, "client:pick", {"of": 3})
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(caller)
         event = await told(session)
-        session.answer(event.payload["callId"], **answer)
+        await session.answer(event.payload["callId"], **answer)
     return caller.result
 
 
@@ -134,10 +141,10 @@ async def test_access_rules_hold_for_it() -> None:
 async def test_an_unknown_call_and_a_second_answer_are_told_apart() -> None:
     async with Broker() as broker, broker.session(client_tools=[PICK]) as session:
         with pytest.raises(CallNotFoundError):
-            session.answer("c_unknown", result=1)
+            await session.answer("c_unknown", result=1)
         await answered(session, result=2)
         with pytest.raises(AlreadyAnsweredError):
-            session.answer(session.last_call_id, result=2)
+            await session.answer(await latest_call(session), result=2)
 
 
 async def test_a_second_answer_before_the_first_is_taken_up() -> None:
@@ -146,9 +153,9 @@ async def test_a_second_answer_before_the_first_is_taken_up() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(caller)
             event = await told(session)
-            session.answer(event.payload["callId"], result=1)
+            await session.answer(event.payload["callId"], result=1)
             with pytest.raises(AlreadyAnsweredError):
-                session.answer(event.payload["callId"], result=2)
+                await session.answer(event.payload["callId"], result=2)
         assert caller.result == 1
 
 
@@ -168,7 +175,7 @@ async def test_an_answer_may_come_before_the_call_has_come_to_the_client() -> No
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(caller)
             await at_the_gate.wait()
-            session.answer(session.last_call_id, result=3)
+            await session.answer(await latest_call(session), result=3)
             gate.set()
         assert caller.result == 3
 
@@ -189,7 +196,7 @@ async def test_no_other_tools_call_can_be_answered() -> None:
             tasks.start_soon(caller)
             await waiting.wait()
             with pytest.raises(CallNotFoundError):
-                session.answer(session.last_call_id, result=2)
+                await session.answer(await latest_call(session), result=2)
             go.set()
         assert caller.result == 1
 
@@ -200,7 +207,7 @@ async def test_a_client_that_never_answers_is_late() -> None:
         with pytest.raises(ToolTimeoutError):
             await session.call("client:pick", {"of": 1})
         with pytest.raises(CallNotFoundError):
-            session.answer(session.last_call_id, result=1)
+            await session.answer(await latest_call(session), result=1)
 
 
 async def test_the_call_stops_with_its_session() -> None:
@@ -213,7 +220,7 @@ async def test_the_call_stops_with_its_session() -> None:
             await session.cancel()
         assert isinstance(caller.result, SessionCancelledError)
         with pytest.raises(SessionCancelledError):
-            session.answer(session.last_call_id, result=1)
+            await session.answer(await latest_call(session), result=1)
 
 
 async def test_no_other_session_sees_it() -> None:

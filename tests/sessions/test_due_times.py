@@ -14,5 +14,5 @@ async def test_many_short_sessions_leave_nothing_behind() -> None:
         stays = await manager.create(timeout=1000.0)
         for _ in range(500):
             await (await manager.create()).complete()
-        assert len(manager._due) < 100
-        assert stays.id in {session_id for _, session_id in manager._due}
+        assert len(manager._expiry._due) < 100
+        assert stays.id in {session_id for _, session_id in manager._expiry._due}

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from enclave_broker_core.client_tools import ClientTool
+from enclave_broker_core.models import ClientTool
 from enclave_broker_core.errors import ConfigError
 from enclave_broker_core.events import Event
 from enclave_broker_core.failures import message_of

@@ -82,6 +82,9 @@ class StoredSession:
                 "last_seq": self.last_seq,
                 "metadata": _copied(self._metadata),
                 "principal": principal,
+                "client_tools": tuple(
+                    tool.model_copy(deep=True) for tool in self._record.client_tools
+                ),
             }
         )
 

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from enclave_broker_core.events import Event
-from enclave_broker_core.session import Session
+from enclave_broker_core.session_handle import SessionHandle
 
 from .answers import Answer, Header, HttpError
 from .body import header, json_body
@@ -59,7 +59,7 @@ class StreamRoutes:
         chosen = filter_of(wanted.filter)
         session = await self._service.session(request)
         last = await session.last_seq()
-        run_id = begun(session, wanted.code)
+        run_id = await begun(session, wanted.code)
         return stream_of(
             self._service,
             request,
@@ -77,7 +77,7 @@ class StreamRoutes:
 def stream_of(
     service: Service,
     request: Request,
-    session: Session,
+    session: SessionHandle,
     *,
     heartbeat: float,
     from_seq: int = 1,
@@ -104,10 +104,10 @@ def stream_of(
     return placed
 
 
-def begun(session: Session, code: str) -> str:
+async def begun(session: SessionHandle, code: str) -> str:
     """Begin a run in between; its id. HttpError 413 for code that is too long."""
     require_short(code, session.limits)
-    return session.begin(code)
+    return await session.begin(code)
 
 
 def ends(run_id: str) -> Callable[[Event], bool]:
@@ -119,13 +119,13 @@ def ends(run_id: str) -> Callable[[Event], bool]:
     return last
 
 
-async def begins_at(session: Session, request: HTTPConnection) -> tuple[int, bool]:
+async def begins_at(session: SessionHandle, request: HTTPConnection) -> tuple[int, bool]:
     """The seq that a stream begins with, and whether its client has had all that there is.
 
     Then it gets the final event once more: without it a client would wait for ever.
     """
     wanted, last = _from_seq(request), await session.last_seq()
-    over = wanted > last and session.is_ending and session.ended.is_set()
+    over = wanted > last and session.has_ended
     return max(1, last if over else wanted), over
 
 

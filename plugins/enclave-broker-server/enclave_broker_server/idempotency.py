@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from starlette.types import ASGIApp
 
 from enclave_broker_core.record import REFUSALS
-from enclave_broker_core.session import Session
+from enclave_broker_core.session_handle import SessionHandle
 
 from .answers import Answer, HttpError
 
@@ -29,11 +29,11 @@ def require_key(sent: bytes) -> str:
 
 
 async def once(
-    session: Session,
+    session: SessionHandle,
     key: str,
     given: Any,
     window: float,
-    act: Callable[[Session, Any], Awaitable[dict[str, Any]]],
+    act: Callable[[SessionHandle, Any], Awaitable[dict[str, Any]]],
 ) -> ASGIApp:
     """Make the call, or answer as it was answered before."""
 

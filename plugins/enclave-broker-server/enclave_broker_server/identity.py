@@ -13,7 +13,7 @@ from enclave_broker_core.broker import Broker
 from enclave_broker_core.contracts import Authenticator, Credentials
 from enclave_broker_core.errors import AccessDeniedError, BrokerError, SessionNotFoundError
 from enclave_broker_core.models import Principal
-from enclave_broker_core.session import Session
+from enclave_broker_core.session_handle import SessionHandle
 
 from .answers import HttpError
 
@@ -36,7 +36,7 @@ class Caller:
     principal: Principal | None
     ticket_for: str | None = None
 
-    async def session(self, broker: Broker, session_id: str) -> Session:
+    async def session(self, broker: Broker, session_id: str) -> SessionHandle:
         """The session, when this caller may touch it. SessionNotFoundError."""
         if self.principal is not None:
             return await broker.get_session(session_id, principal=self.principal)

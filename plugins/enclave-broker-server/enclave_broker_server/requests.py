@@ -8,8 +8,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from enclave_broker_core.client_tools import MOST_TOOLS, ClientTool
-from enclave_broker_core.models import Frozen, SessionLimits
+from enclave_broker_core.client_tools import MOST_TOOLS
+from enclave_broker_core.models import ClientTool, Frozen, SessionLimits
 from enclave_broker_core.patterns import MAX_PATTERN_LENGTH
 
 from .answers import HttpError

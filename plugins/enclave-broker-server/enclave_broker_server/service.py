@@ -9,7 +9,7 @@ from starlette.requests import HTTPConnection, Request
 
 from enclave_broker_core.broker import Broker
 from enclave_broker_core.models import SESSION_ID, SessionLimits
-from enclave_broker_core.session import Session
+from enclave_broker_core.session_handle import SessionHandle
 
 from .answers import HttpError
 from .body import header
@@ -31,7 +31,7 @@ class Service:
     tickets: Tickets
     draining: Draining
 
-    async def session(self, request: HTTPConnection) -> Session:
+    async def session(self, request: HTTPConnection) -> SessionHandle:
         """The session that the path names, when the caller may touch it."""
         session_id: str = request.path_params["session_id"]
         if not SESSION_ID.fullmatch(session_id):

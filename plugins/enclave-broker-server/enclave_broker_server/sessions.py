@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from enclave_broker_core.errors import BrokerError, SessionNotFoundError
 from enclave_broker_core.models import SESSION_ID, SessionRecord
-from enclave_broker_core.session import Session
+from enclave_broker_core.session_handle import SessionHandle
 
 from .answers import Answer, HttpError
 from .body import any_json, json_body
@@ -96,7 +96,7 @@ class SessionRoutes:
         )
         if code is None:
             return Answer(info(session.info()), 201)
-        session.begin(code, last=True)
+        await session.begin(code, last=True)
         if not wants_stream(request):
             return Answer(info(session.info()), 201)
         heartbeat = wanted.config.heartbeat(self._service.heartbeat())
@@ -154,7 +154,7 @@ class SessionRoutes:
         token, expires_at = self._service.tickets.issue(session.id, caller_of(request).name)
         return Answer({"ticket": token, "expiresAt": math.floor(expires_at * 1000)}, 201)
 
-    async def _session(self, request: Request) -> Session:
+    async def _session(self, request: Request) -> SessionHandle:
         return await self._service.session(request)
 
 

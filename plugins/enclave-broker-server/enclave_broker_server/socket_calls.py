@@ -8,7 +8,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from enclave_broker_core.errors import BrokerError, RateLimitedError
-from enclave_broker_core.session import Session
+from enclave_broker_core.session_handle import SessionHandle
 
 from .answers import HttpError
 from .socket_messages import CallMessage, tool_error, tool_result
@@ -26,7 +26,9 @@ class SocketCalls:
     drops, and its outcome is in the events and in the history.
     """
 
-    def __init__(self, session: Session, wire: SocketWire, tasks: TaskGroup, most: int) -> None:
+    def __init__(
+        self, session: SessionHandle, wire: SocketWire, tasks: TaskGroup, most: int
+    ) -> None:
         self._session = session
         self._wire = wire
         self._tasks = tasks

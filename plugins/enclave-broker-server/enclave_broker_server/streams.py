@@ -18,7 +18,7 @@ from enclave_broker_core.errors import SessionCancelledError, SessionNotFoundErr
 from enclave_broker_core.events import Event
 from enclave_broker_core.guard import Guarded, LateError, guard_class
 from enclave_broker_core.models import RunStats
-from enclave_broker_core.session import Session
+from enclave_broker_core.session_handle import SessionHandle
 
 from .answers import Header, HttpError
 from .settings import StreamSettings
@@ -78,7 +78,7 @@ class EventSource:
 
     def __init__(
         self,
-        session: Session,
+        session: SessionHandle,
         *,
         from_seq: int = 1,
         filter: Filter | None = None,

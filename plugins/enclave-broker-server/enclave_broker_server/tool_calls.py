@@ -9,9 +9,8 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from enclave_broker_core.errors import CallError
 from enclave_broker_core.mailbox import tool_call_message
-from enclave_broker_core.session import Session
+from enclave_broker_core.session_handle import SessionHandle
 
 from .answers import Answer, HttpError
 from .body import header, json_body
@@ -57,28 +56,24 @@ class ToolCallRoutes:
         failure = answer.failure()
         if "error" in given and failure is None:
             failure = "the client's tool failed"
-        session.answer(answer.call_id, result=answer.result, error=failure)
+        await session.answer(answer.call_id, result=answer.result, error=failure)
         return Answer({"success": True, "callId": answer.call_id})
 
     async def _body(self, request: Request) -> Any:
         return await json_body(request.scope, request.receive, self._service.settings.limits)
 
 
-async def called(session: Session, given: Any) -> dict[str, Any]:
+async def called(session: SessionHandle, given: Any) -> dict[str, Any]:
     """Make a call; what came of it, as clients see it. SessionError when the session is over."""
     if not isinstance(given, dict):
         raise HttpError(400, "the body must be a JSON object")
     call = tool_call_message(given)
     started = time.monotonic()
-    answer: dict[str, Any] = {"id": call.id, "name": call.name}
-    coroutine = session.call(call.name, call.args, call_id=call.id)
-    if call.id is None:
-        answer["id"] = session.last_call_id
-    try:
-        answer["data"] = await coroutine
-        answer["ok"] = True
-    except CallError as error:
-        answer["error"] = error.to_wire()
-        answer["ok"] = False
+    made = await session.attempt(call)
+    answer: dict[str, Any] = {"id": made.id, "name": call.name, "ok": made.error is None}
+    if made.error is None:
+        answer["data"] = made.data
+    else:
+        answer["error"] = made.error.to_wire()
     answer["durationMs"] = round((time.monotonic() - started) * 1000)
     return answer

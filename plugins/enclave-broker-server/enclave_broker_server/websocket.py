@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from enclave_broker_core.errors import BrokerError
 from enclave_broker_core.models import Window
-from enclave_broker_core.session import Session
+from enclave_broker_core.session_handle import SessionHandle
 from enclave_broker_core.windows import SlidingWindows
 
 from .answers import HttpError
@@ -107,7 +107,7 @@ class _Socket:
         self, source: EventSource, wire: SocketWire, tasks: TaskGroup, settings: ServerSettings
     ) -> None:
         limits = settings.sockets
-        self._session: Session = source.session
+        self._session: SessionHandle = source.session
         self._source = source
         self._wire = wire
         self._tasks = tasks
@@ -170,23 +170,23 @@ class _Socket:
             return
         self._unclear = 0
         try:
-            self._act(message)
+            await self._act(message)
         except BrokerError as refused:
             await self._refuse(refused.to_wire(), getattr(message, "id", None))
         except HttpError as refused:
             await self._refuse(refused.body, getattr(message, "id", None))
 
-    def _act(self, message: SocketMessage) -> None:
+    async def _act(self, message: SocketMessage) -> None:
         match message:
             case CallMessage():
                 if message.id in self._calls:
                     raise HttpError(409, f"a call of the id {message.id!r} is under way")
                 self._calls.begin(message)
             case CodeMessage():
-                begun(self._session, message.code)
+                await begun(self._session, message.code)
             case AnswerMessage():
                 failure = message.failure()
-                self._session.answer(message.id, result=message.data, error=failure)
+                await self._session.answer(message.id, result=message.data, error=failure)
             case CancelMessage():
                 if not self._cancelled:
                     self._cancelled = True

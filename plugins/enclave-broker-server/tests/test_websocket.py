@@ -13,7 +13,7 @@ from sockets import Gate, Server, Serving
 from wire_schema import log_problems
 
 from enclave_broker_core import use
-from enclave_broker_core.client_tools import ClientTool
+from enclave_broker_core.models import ClientTool
 
 pytestmark = pytest.mark.anyio
 

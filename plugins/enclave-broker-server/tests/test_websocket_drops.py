@@ -17,8 +17,8 @@ from websockets.exceptions import InvalidStatus
 from wire_schema import log_problems
 
 from enclave_broker_core import Session, use
-from enclave_broker_core.client_tools import ClientTool
 from enclave_broker_core.errors import BrokerError
+from enclave_broker_core.models import ClientTool
 
 pytestmark = pytest.mark.anyio
 
