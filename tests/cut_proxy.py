@@ -1,4 +1,4 @@
-"""A proxy for TCP that breaks connections where a test wants them broken."""
+"""A proxy for HTTP that breaks connections where a test wants them broken."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import urlsplit
 
 import anyio
 from anyio.abc import SocketAttribute, SocketStream
+from tcp_proxy import BROKEN, pass_on, until_one_ends
 
 # What an event's line ends with; nothing else in an answer does.
 END = b"}\n"
 HEAD_END = b"\r\n\r\n"
-BROKEN = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
 @dataclass(frozen=True)
@@ -87,33 +88,18 @@ class Proxy:
     async def _pass_on(
         self, client: SocketStream, server: SocketStream, what: Cut | After | None
     ) -> None:
-        async with anyio.create_task_group() as tasks:
+        async def down() -> None:
+            passed, sent, over = b"", 0, False
+            async for piece in server:
+                passed += piece
+                upto, over = (len(passed), False) if what is None else what.place(passed)
+                if upto > sent:
+                    await client.send(passed[sent:upto])
+                    sent = upto
+                if over:
+                    break
 
-            async def up() -> None:
-                try:
-                    async for piece in client:
-                        await server.send(piece)
-                except BROKEN:
-                    pass
-                tasks.cancel_scope.cancel()
-
-            async def down() -> None:
-                passed, sent, over = b"", 0, False
-                try:
-                    async for piece in server:
-                        passed += piece
-                        upto, over = (len(passed), False) if what is None else what.place(passed)
-                        if upto > sent:
-                            await client.send(passed[sent:upto])
-                            sent = upto
-                        if over:
-                            break
-                except BROKEN:
-                    pass
-                tasks.cancel_scope.cancel()
-
-            tasks.start_soon(up)
-            tasks.start_soon(down)
+        await until_one_ends(partial(pass_on, client, server), down)
 
 
 @asynccontextmanager
