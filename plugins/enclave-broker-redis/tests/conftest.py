@@ -10,7 +10,9 @@ import pytest
 from redis_servers.cluster import Cluster, own_cluster
 from redis_servers.endpoint import Endpoint
 from redis_servers.program import url_given
-from redis_servers.server import own_server
+from redis_servers.server import Server, own_server
+from redis_servers.watched import Watched, own_watched
+from tcp_proxy import ProxyThread, proxy_thread
 
 
 @pytest.fixture
@@ -35,6 +37,27 @@ def cluster() -> Iterator[Cluster]:
     """A cluster of three for everybody, under the same conditions."""
     with own_cluster() as cluster:
         yield cluster
+
+
+@pytest.fixture
+def fragile() -> Iterator[Server]:
+    """A server for one test, which may do to it what it likes."""
+    with own_server() as server:
+        yield server
+
+
+@pytest.fixture
+def network(fragile: Server) -> Iterator[ProxyThread]:
+    """What leads to the fragile server, with a network's faults."""
+    with proxy_thread(fragile.host, fragile.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def watched() -> Iterator[Watched]:
+    """A primary, its replica and a sentinel, for one test."""
+    with own_watched() as watched:
+        yield watched
 
 
 @pytest.fixture

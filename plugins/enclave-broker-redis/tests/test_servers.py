@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 import redis
 from redis_servers.cluster import Cluster, own_cluster
+from redis_servers.encrypted import own_tls_server
 from redis_servers.endpoint import Endpoint, until
 from redis_servers.secured import own_guarded
-from redis_servers.server import own_server
-from redis_servers.watched import own_watched
+from redis_servers.server import Server, ServerFailed, own_server
+from redis_servers.watched import Watched, own_watched
+from tcp_proxy import ProxyThread
 
 KILLED = """
 import signal, sys
@@ -37,6 +39,17 @@ def test_the_server_for_everybody_answers(server: Endpoint, prefix: str) -> None
     assert server.do("PING") is True
     assert server.do("SET", f"{prefix}key", "here") is True
     assert server.do("GET", f"{prefix}key") == "here"
+
+
+def test_a_network_between_fails_alone(fragile: Server, network: ProxyThread) -> None:
+    there = Endpoint(f"redis://{fragile.host}:{network.port}")
+    assert there.do("PING") is True
+    network.half_open()
+    with there.client(socket_timeout=0.05) as client, pytest.raises(redis.TimeoutError):
+        client.ping()
+    assert fragile.do("PING") is True
+    network.resume()
+    assert there.do("PING") is True
 
 
 def test_a_server_stops_and_starts_with_an_empty_memory() -> None:
@@ -71,7 +84,7 @@ def test_a_server_that_is_halted_answers_later() -> None:
 
 
 def test_a_server_that_can_not_start_says_why() -> None:
-    with pytest.raises(AssertionError, match="no-such-directive"), own_server("no-such-directive"):
+    with pytest.raises(ServerFailed, match="no-such-directive"), own_server("no-such-directive"):
         pass
 
 
@@ -119,15 +132,14 @@ def test_a_node_that_is_killed_comes_back_to_its_cluster() -> None:
         assert node.do("GET", "key") is None
 
 
-def test_a_replica_takes_over_when_it_is_told() -> None:
-    with own_watched() as watched:
-        first = watched.primary
-        first.do("SET", "key", "kept")
-        assert first.do("WAIT", 1, 5000) == 1
-        second = watched.fail_over()
-        assert second is watched.primary is not first
-        assert watched.replica is first
-        assert second.do("GET", "key") == "kept"
+def test_a_replica_takes_over_when_it_is_told(watched: Watched) -> None:
+    first = watched.primary
+    first.do("SET", "key", "kept")
+    assert first.do("WAIT", 1, 5000) == 1
+    second = watched.fail_over()
+    assert second is watched.primary is not first
+    assert watched.replica is first
+    assert second.do("GET", "key") == "kept"
 
 
 def test_a_replica_takes_over_from_a_primary_that_is_killed() -> None:
@@ -149,3 +161,14 @@ def test_a_user_may_only_what_the_rules_say() -> None:
         assert guarded.user.do("DEL", "mine:key") == 1
         with pytest.raises(redis.AuthenticationError):
             Endpoint(f"redis://{guarded.admin.host}:{guarded.admin.port}").do("GET", "mine:key")
+
+
+def test_a_server_with_tls_has_no_word_for_others() -> None:
+    with own_tls_server() as server:
+        assert server.do("PING") is True
+        plain = Endpoint(server.url.replace("rediss:", "redis:"))
+        with plain.client(socket_timeout=5) as client, pytest.raises(redis.ConnectionError):
+            client.ping()
+        # And clients who don't know its authority have none for it.
+        with pytest.raises(redis.ConnectionError, match="certificate verify failed"):
+            Endpoint(server.url).do("PING")

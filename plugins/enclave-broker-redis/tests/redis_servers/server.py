@@ -19,6 +19,10 @@ USUAL = ("bind 127.0.0.1", "daemonize no")
 KEEPS_NOTHING = ('save ""', "appendonly no", "repl-diskless-sync-delay 0")
 
 
+class ServerFailed(Exception):
+    """A server ended instead of starting; the text is its log."""
+
+
 class Server(Endpoint):
     """A server's process. ``place`` is its directory, with its ``server.conf`` and ``log``."""
 
@@ -95,7 +99,8 @@ class Server(Endpoint):
 
     def _answers(self) -> bool:
         assert self._process is not None
-        assert self._process.poll() is None, f"the server did not start:\n{self.log}"
+        if self._process.poll() is not None:
+            raise ServerFailed(self.log)
         return bool(self.do("PING"))
 
     def _end(self, number: signal.Signals) -> None:
