@@ -226,6 +226,9 @@ class RuntimeHost(Protocol):
     async def stdout(self, chunk: str) -> None:
         """Pass on what the code printed; raises ResultTooLargeError over the limit."""
 
+    async def log_line(self, level: Level, message: str) -> None:
+        """Pass on what the code logged; it counts as printed."""
+
 
 class RuntimeSession(Protocol):
     """The code state of one session, from its first run to its end."""

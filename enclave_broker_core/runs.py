@@ -83,11 +83,18 @@ class Host:
     async def stdout(self, chunk: str) -> None:
         if not chunk:
             return
-        self.stdout_bytes += len(chunk.encode("utf-8", "replace"))
+        self._count(chunk)
+        await self._session.emit(events.stdout(self._session.redactor.text(chunk)))
+
+    async def log_line(self, level: events.Level, message: str) -> None:
+        self._count(message)
+        await self._session.emit(events.log(level, self._session.redactor.text(message)))
+
+    def _count(self, text: str) -> None:
+        self.stdout_bytes += len(text.encode("utf-8", "replace"))
         allowed = self.limits.max_output_bytes
         if self.stdout_bytes > allowed:
             raise ResultTooLargeError(f"the code printed more than {allowed} bytes")
-        await self._session.emit(events.stdout(self._session.redactor.text(chunk)))
 
 
 class _Job:

@@ -15,6 +15,7 @@ from enclave_broker_core.errors import (
     ToolError,
     UnknownToolError,
 )
+from enclave_broker_core.events import Level
 from enclave_broker_core.json_form import json_text, parse
 from enclave_broker_core.models import SessionLimits, ToolSpec
 
@@ -31,7 +32,8 @@ def _schema(**properties: str) -> dict[str, Any]:
 class RecordingHost:
     """Offers a few tools to a sandbox and notes, in order, what the sandbox does.
 
-    ``log`` holds ``("call", tool, arguments)`` and ``("stdout", text)``. The tools:
+    ``log`` holds ``("call", tool, arguments)``, ``("stdout", text)`` and, with the level
+    first, what was logged. The tools:
     ``test:echo(value)`` gives its argument back, ``test:add(a, b)`` the sum,
     ``test:fail(message)`` raises ToolError, ``test:limited()`` RateLimitedError with a
     ``retry_after`` of 2.5 s, ``test:wait()`` waits for ``release``, ``test:meet(count)``
@@ -82,12 +84,19 @@ class RecordingHost:
             await self._began.wait()
 
     async def stdout(self, chunk: str) -> None:
+        await self._count(chunk)
+        self.log.append(("stdout", chunk))
+
+    async def log_line(self, level: Level, message: str) -> None:
+        await self._count(message)
+        self.log.append((level, message))
+
+    async def _count(self, text: str) -> None:
         # A checkpoint: a runtime that does not wait for this call shows itself.
         await anyio.lowlevel.checkpoint()
-        self._printed += len(chunk.encode())
+        self._printed += len(text.encode())
         if self._printed > self.limits.max_output_bytes:
             raise ResultTooLargeError(f"more than {self.limits.max_output_bytes} bytes printed")
-        self.log.append(("stdout", chunk))
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> JsonValue:
         spec = self._tools.get(name)
