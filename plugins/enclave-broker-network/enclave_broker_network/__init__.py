@@ -7,11 +7,12 @@ from .errors import (
     OutboundTimeoutError,
     RefusedError,
     UnreachableError,
+    UntrustedError,
 )
 from .fields import header_value, may_set
 from .guard import Resolver, system_resolver
 from .messages import IDEMPOTENT_METHODS, SAFE_METHODS, OutboundRequest, OutboundResponse
-from .outbound import OnProgress, Outbound, open_outbound
+from .outbound import MoreHeaders, OnProgress, Outbound, open_outbound
 from .paths import path_segment
 from .retries import Retries
 from .rules import NetworkRules, Timeouts
@@ -22,6 +23,7 @@ __all__ = [
     "SAFE_METHODS",
     "AnswerTooLargeError",
     "BrokenAnswerError",
+    "MoreHeaders",
     "NetworkRules",
     "OnProgress",
     "Origin",
@@ -35,6 +37,7 @@ __all__ = [
     "Retries",
     "Timeouts",
     "UnreachableError",
+    "UntrustedError",
     "Url",
     "header_value",
     "join_url",

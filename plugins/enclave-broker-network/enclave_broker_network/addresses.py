@@ -54,7 +54,7 @@ NAMED: Mapping[str, tuple[Network, ...]] = {
 # is_global: what that says differs between versions of Python.
 _SPECIAL: tuple[tuple[str, tuple[Network, ...]], ...] = (
     *((f"a {name} address", networks) for name, networks in NAMED.items()),
-    ("unspecified", _networks("0.0.0.0/32", "::/128")),
+    ("the unspecified address", _networks("0.0.0.0/32", "::/128")),
     ("a multicast address", _networks("224.0.0.0/4", "ff00::/8")),
     ("a broadcast address", _networks("255.255.255.255/32")),
     (
@@ -116,7 +116,7 @@ class AllowedNetworks:
         """Why this address may not be connected to; None when it may."""
         reached = _reached(address)
         if reached in METADATA or address in METADATA:
-            return None if reached in self._single else "the metadata service of a cloud"
+            return None if reached in self._single else "the address of a cloud's metadata"
         if any(reached in network for network in self._networks):
             return None
         for what, networks in _SPECIAL:

@@ -30,6 +30,12 @@ class UnreachableError(OutboundError, ToolError):
     retryable = True
 
 
+class UntrustedError(UnreachableError):
+    """The service's certificate is not trusted, or is another's."""
+
+    retryable = False
+
+
 class BrokenAnswerError(OutboundError, ToolError):
     """The answer broke off, or is not what HTTP allows or the content's encoding says."""
 

@@ -8,7 +8,13 @@ from contextlib import contextmanager
 
 import httpcore
 
-from .errors import BrokenAnswerError, OutboundError, OutboundTimeoutError, UnreachableError
+from .errors import (
+    BrokenAnswerError,
+    OutboundError,
+    OutboundTimeoutError,
+    UnreachableError,
+    UntrustedError,
+)
 
 
 @contextmanager
@@ -19,7 +25,7 @@ def failures_of(host: str) -> Iterator[None]:
     except httpcore.TimeoutException as problem:
         raise OutboundTimeoutError(f"{host}: {_of_time(problem)}", host=host) from None
     except httpcore.ConnectError as problem:
-        raise UnreachableError(f"{host} can't be reached: {_why(problem)}", host=host) from None
+        raise _not_reached(host, problem) from None
     except httpcore.NetworkError:
         raise BrokenAnswerError(f"the connection to {host} broke", host=host) from None
     except httpcore.ProtocolError:
@@ -44,12 +50,14 @@ def _of_time(problem: httpcore.TimeoutException) -> str:
     return "it took too long to answer"
 
 
-def _why(problem: BaseException) -> str:
+def _not_reached(host: str, problem: BaseException) -> UnreachableError:
     cause: BaseException | None = problem
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted: {cause.verify_message}"
+            return UntrustedError(
+                f"the certificate of {host} is not trusted: {cause.verify_message}", host=host
+            )
         if isinstance(cause, ssl.SSLError):
-            return "TLS failed"
+            return UnreachableError(f"TLS with {host} failed", host=host)
         cause = cause.__cause__ or cause.__context__
-    return "nobody answers there"
+    return UnreachableError(f"{host} can't be reached", host=host)

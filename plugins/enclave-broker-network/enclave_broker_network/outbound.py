@@ -5,33 +5,51 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any, Literal
 
 import anyio
 import httpcore
 
 from .decoding import Encodings
-from .dialling import make_pool
-from .errors import AnswerTooLargeError, OutboundTimeoutError, RefusedError
+from .dialling import Connection, make_pool
+from .errors import AnswerTooLargeError, BrokenAnswerError, OutboundTimeoutError, RefusedError
 from .failures import failures_of
 from .fields import request_headers, response_headers
 from .guard import Guard, Resolver, system_resolver
 from .messages import OutboundRequest, OutboundResponse, Pairs
 from .places import Places
-from .redirects import REDIRECTS, redirected
+from .redirects import redirected
 from .retries import Retries, repeated
 from .rules import NetworkRules
 from .urls import Url, parse_url
 
+PIECE = 64 * 1024
 PROGRESS_SECONDS = 0.5
 
 Phase = Literal["connecting", "sending", "receiving"]
 OnProgress = Callable[[Phase, int | None, int | None], Awaitable[None]]
 """Is told a phase and, while receiving, the bytes that came and those that will, if known."""
 
-Prepare = Callable[[OutboundRequest], OutboundRequest]
-"""Changes every request just before it is sent, each hop of a redirect too."""
+MoreHeaders = Callable[[OutboundRequest], Pairs]
+"""Headers to add to each request that is sent, such as those of a trace."""
+
+
+class Pieces:
+    """The body of a request in pieces, each of which has the time for writing to itself."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = memoryview(body)
+
+    def __aiter__(self) -> Pieces:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._body:
+            raise StopAsyncIteration
+        piece, self._body = self._body[:PIECE], self._body[PIECE:]
+        return bytes(piece)
 
 
 class Outbound:
@@ -41,14 +59,18 @@ class Outbound:
     """
 
     def __init__(
-        self, rules: NetworkRules, guard: Guard, pool: Any, prepare: Prepare | None
+        self,
+        rules: NetworkRules,
+        guard: Guard,
+        pool: httpcore.AsyncConnectionPool,
+        more_headers: MoreHeaders | None = None,
     ) -> None:
         self._rules = rules
         self._guard = guard
-        self._pool: httpcore.AsyncConnectionPool = pool
-        self._prepare = prepare
+        self._pool = pool
+        self._more_headers = more_headers
         self._encodings = Encodings()
-        self._places = Places(rules.max_connections_per_host)
+        self._places = Places(rules.max_connections_per_host, rules.max_connections)
         self._timeouts = {
             "connect": rules.timeouts.connect,
             "read": rules.timeouts.read,
@@ -87,10 +109,10 @@ class Outbound:
             url = parse_url(request.url)
             self._guard.admit(url)
             response = await self._exchange(request, url, on_progress)
-            location = response.header("location")
-            if response.status not in REDIRECTS or location is None:
+            following = redirected(request, url, response)
+            if following is None:
                 return response
-            request = redirected(request, url, response.status, location)
+            request = following
         host = parse_url(request.url).origin.host
         raise RefusedError(
             f"there are more than {self._rules.max_redirects} redirects, the last one to {host}",
@@ -100,13 +122,14 @@ class Outbound:
     async def _exchange(
         self, request: OutboundRequest, url: Url, on_progress: OnProgress | None
     ) -> OutboundResponse:
-        if self._prepare is not None:
-            request = self._prepare(request)
+        if self._more_headers is not None:
+            more = self._more_headers(request)
+            request = replace(request, headers=(*request.headers, *more))
         wired = httpcore.Request(
             request.method,
             _wire_url(url),
             headers=request_headers(request, url, self._encodings.accepted),
-            content=request.body,
+            content=Pieces(request.body or b""),
             extensions={"timeout": self._timeouts},
         )
         if on_progress is not None:
@@ -117,6 +140,8 @@ class Outbound:
             async with self._places.of(url.origin, self._rules.timeouts.pool):
                 response = await self._pool.handle_async_request(wired)
                 try:
+                    if response.status < 200:
+                        raise BrokenAnswerError(f"{host} switches to another protocol", host=host)
                     headers = response_headers(response.headers, host)
                     body = await self._read(request.method, response, headers, host, on_progress)
                 finally:
@@ -140,17 +165,18 @@ class Outbound:
         decoded = self._encodings.decoder(encoding)
         body = bytearray()
         received, told = 0, -math.inf
-        async for piece in response.aiter_stream():
-            received += len(piece)
-            for part in decoded.feed(piece):
-                body += part
-                if len(body) > most:
+        async with _pieces(response) as pieces:
+            async for piece in pieces:
+                received += len(piece)
+                for part in decoded.feed(piece):
+                    body += part
+                    if len(body) > most:
+                        raise _too_large(host, most)
+                if received > most:
                     raise _too_large(host, most)
-            if received > most:
-                raise _too_large(host, most)
-            if on_progress is not None and time.monotonic() - told >= PROGRESS_SECONDS:
-                told = time.monotonic()
-                await on_progress("receiving", received, announced)
+                if on_progress is not None and time.monotonic() - told >= PROGRESS_SECONDS:
+                    told = time.monotonic()
+                    await on_progress("receiving", received, announced)
         decoded.end()
         return bytes(body)
 
@@ -161,16 +187,30 @@ async def open_outbound(
     *,
     origins: Iterable[str] = (),
     resolver: Resolver = system_resolver,
-    prepare: Prepare | None = None,
+    more_headers: MoreHeaders | None = None,
 ) -> AsyncIterator[Outbound]:
     """An Outbound for the life of whoever opens it.
 
     ``origins`` are URLs that the operator wrote: their scheme, host and port are reached
-    besides the hosts of the rules. ``prepare`` sees each request last, and may add to it.
+    besides the hosts of the rules. ``more_headers`` is asked for each request, redirects too.
     """
     guard = Guard(rules, origins, resolver)
     async with make_pool(rules, guard) as pool:
-        yield Outbound(rules, guard, pool, prepare)
+        yield Outbound(rules, guard, pool, more_headers)
+
+
+@asynccontextmanager
+async def _pieces(response: httpcore.Response) -> AsyncIterator[AsyncIterator[bytes]]:
+    """The body in pieces. When it is left before its end, the connection is not used again."""
+    pieces = response.aiter_stream()
+    try:
+        yield pieces
+    except BaseException:
+        connection: Connection = response.extensions["network_stream"]
+        with connection.cut(), suppress(httpcore.ReadError):
+            async for _ in pieces:
+                pass  # what had come already
+        raise
 
 
 def announced_size(headers: Pairs) -> int | None:

@@ -1,4 +1,4 @@
-"""How many requests may be under way to one origin at once."""
+"""How many requests may be under way at once: to one origin, and to all together."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ from .urls import Origin
 
 
 class Places:
-    """So many places for each origin. An origin that nobody uses takes no memory."""
+    """So many places for each origin, and for all. An origin that nobody uses takes no memory.
 
-    def __init__(self, each: int) -> None:
+    There is a connection for whoever has a place, so that nobody ever waits in httpcore's
+    pool: a request that is cancelled while it waits there may leave a connection behind.
+    """
+
+    def __init__(self, each: int, most: int) -> None:
         self._each = each
+        self._all = anyio.Semaphore(most, fast_acquire=True)
         self._places: dict[Origin, tuple[anyio.Semaphore, int]] = {}
 
     @asynccontextmanager
@@ -27,16 +32,13 @@ class Places:
         )
         self._places[origin] = places, users + 1
         try:
+            await self._acquire(places, origin, seconds)
             try:
-                with anyio.fail_after(seconds):
-                    await places.acquire()
-            except TimeoutError:
-                raise OutboundTimeoutError(
-                    f"{origin.host} is busy: there was no free connection within {seconds:g} s",
-                    host=origin.host,
-                ) from None
-            try:
-                yield
+                await self._acquire(self._all, origin, seconds)
+                try:
+                    yield
+                finally:
+                    self._all.release()
             finally:
                 places.release()
         finally:
@@ -45,3 +47,15 @@ class Places:
                 del self._places[origin]
             else:
                 self._places[origin] = places, users - 1
+
+    async def _acquire(self, places: anyio.Semaphore, origin: Origin, seconds: float) -> None:
+        try:
+            places.acquire_nowait()
+        except anyio.WouldBlock:
+            with anyio.move_on_after(seconds):
+                await places.acquire()
+                return
+            raise OutboundTimeoutError(
+                f"{origin.host} is busy: there was no free connection within {seconds:g} s",
+                host=origin.host,
+            ) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .errors import RefusedError
-from .messages import SAFE_METHODS, OutboundRequest
+from .messages import SAFE_METHODS, OutboundRequest, OutboundResponse
 from .urls import Url, join_url
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -15,12 +15,21 @@ HARMLESS = frozenset({"accept", "accept-language", "content-type", "user-agent"}
 OF_A_BODY = frozenset({"content-type", "content-encoding", "content-language"})
 
 
-def redirected(request: OutboundRequest, at: Url, status: int, location: str) -> OutboundRequest:
-    """The request that follows a redirect. RefusedError for one that may not be followed:
+def redirected(
+    request: OutboundRequest, at: Url, response: OutboundResponse
+) -> OutboundRequest | None:
+    """The request that follows a redirect; None when the answer is none.
 
-    from https to http, and with a body to another origin.
+    RefusedError for one that may not be followed: from https to http, with a body to another
+    origin, to two places at once.
     """
-    goal = join_url(at, location)
+    status = response.status
+    locations = [value for name, value in response.headers if name == "location"]
+    if status not in REDIRECTS or not locations:
+        return None
+    if len(locations) > 1:
+        raise RefusedError(f"{at.origin.host} redirects to two places", host=at.origin.host)
+    goal = join_url(at, locations[0])
     there, here = goal.origin, at.origin
     if here.scheme == "https" and there.scheme == "http":
         raise RefusedError(

@@ -11,7 +11,7 @@ from annotated_types import Ge, Le
 
 from enclave_broker_core.models import Frozen, Seconds
 
-from .errors import BrokenAnswerError, OutboundTimeoutError, UnreachableError
+from .errors import OutboundError
 from .messages import OutboundRequest, OutboundResponse
 
 # What says that the same request may be answered later.
@@ -52,16 +52,17 @@ async def repeated(
     """
     if retries is None or retries.attempts == 1 or not request.may_repeat:
         return await send()
-    longest = retries.wait_max + retries.wait_jitter
+    wait = 0.0
 
     def again(problem: Exception) -> bool | float:
+        left = until - time.monotonic()
         if isinstance(problem, _AnsweredLaterError):
             asked = problem.response.retry_after()
-            left = until - time.monotonic()
             if asked is not None:
-                return asked if asked < left else False
-            return longest < left
-        return isinstance(problem, UnreachableError | BrokenAnswerError | OutboundTimeoutError)
+                return max(asked, wait) if asked < left else False
+        elif not (isinstance(problem, OutboundError) and problem.retryable):
+            return False
+        return min(wait + retries.wait_jitter, retries.wait_max) < left
 
     attempts = stamina.retry_context(
         on=again,
@@ -73,6 +74,7 @@ async def repeated(
     )
     try:
         async for attempt in attempts:
+            wait = attempt.next_wait
             with attempt:
                 response = await send()
                 if response.status in LATER_STATUSES:
