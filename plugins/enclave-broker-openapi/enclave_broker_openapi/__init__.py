@@ -1,0 +1,21 @@
+"""Tools from the OpenAPI documents of services, kept fresh."""
+
+from collections.abc import Iterable
+
+from enclave_broker_core.commands import Command
+from enclave_broker_core.contracts import Component
+from enclave_broker_core.hookspecs import hookimpl
+
+from .config import OpenapiConfig
+from .import_command import import_command
+from .opening import open_openapi
+
+
+@hookimpl
+def enclave_tool_providers() -> Iterable[Component]:
+    return [Component("openapi", open_openapi, OpenapiConfig)]
+
+
+@hookimpl
+def enclave_commands() -> Iterable[Command]:
+    return [import_command()]

@@ -1,0 +1,104 @@
+"""What ``[[tools]] use = "openapi"`` may say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge
+from enclave_broker_network import NetworkRules, parse_url
+from pydantic import AfterValidator, Field, field_validator
+
+from enclave_broker_core.errors import BrokerError
+from enclave_broker_core.models import Count, Frozen, Seconds
+from enclave_broker_core.patterns import Pattern
+
+from .credentials import Auth
+
+
+def _pattern(text: str) -> str:
+    try:
+        Pattern(text)
+    except BrokerError as problem:
+        raise ValueError(problem.message) from None
+    return text
+
+
+def _url(text: str) -> str:
+    try:
+        parse_url(text)
+    except BrokerError as problem:
+        raise ValueError(problem.message) from None
+    return text
+
+
+PatternText = Annotated[str, AfterValidator(_pattern)]
+UrlText = Annotated[str, AfterValidator(_url)]
+
+
+class Selection(Frozen):
+    """Which operations: all that is given must hold.
+
+    ``operation`` and ``tag`` are patterns of an operationId or a name, and of a tag; ``path``
+    is one of the path as the document writes it, ``method`` in either case.
+    """
+
+    operation: PatternText | None = None
+    tag: PatternText | None = None
+    path: PatternText | None = None
+    method: str | None = Field(default=None, min_length=1)
+
+
+Selections = tuple[PatternText | Selection, ...]
+
+
+class OpenapiConfig(Frozen):
+    """One service's tools, from its OpenAPI document.
+
+    ``spec`` is the document: a URL, a file's path or a table that is the document itself.
+    ``include`` and ``exclude`` choose operations, by the name or a table; what is excluded is
+    never included. ``rename`` is operationId, or ``GET /path``, to name. ``server`` is the
+    URL that all requests go to, instead of what the document says, ``server_variables`` are
+    for the document's own. ``description`` is a template with ``{summary}``,
+    ``{description}``, ``{method}``, ``{path}``, ``{operation}`` and ``{tags}``. ``arguments``
+    are values that are sent with every operation that has a parameter of that name; callers
+    do not see it. ``headers`` are sent with every request, also for the document.
+
+    ``refresh`` is how often, in seconds, the document is looked at again, 0 for never;
+    without a document at the start, ``required`` fails and otherwise there are no tools yet.
+    ``max_bytes`` is the size of all documents together, ``max_operations`` how many are taken.
+    ``timeout`` is of each call, in seconds; ``retries`` of those that may be repeated.
+    """
+
+    name: str = "openapi"
+    spec: str | Mapping[str, Any]
+    auth: Auth | None = None
+    server: UrlText | None = None
+    server_variables: Mapping[str, str] = Field(default_factory=dict)
+    include: Selections = ()
+    exclude: Selections = ()
+    rename: Mapping[str, str] = Field(default_factory=dict)
+    description: str = "{summary}\n\n{description}"
+    arguments: Mapping[str, Any] = Field(default_factory=dict)
+    headers: Mapping[str, str] = Field(default_factory=dict)
+    timeout: Seconds | None = None
+    retries: Annotated[int, Ge(0)] = 2
+    refresh: Annotated[float, Ge(0)] = 300.0
+    required: bool = True
+    max_bytes: Count = 64 * 1024 * 1024
+    max_operations: Count = 20_000
+    network: NetworkRules = NetworkRules()
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, name: str) -> str:
+        if not name or not all(char.isalnum() or char in "_.-" for char in name):
+            raise ValueError("a source's name has letters, digits, '_', '.' and '-'")
+        return name[:64]
+
+    @property
+    def kind(self) -> Literal["url", "file", "table"]:
+        """Where the document is."""
+        if not isinstance(self.spec, str):
+            return "table"
+        return "url" if self.spec.lower().startswith(("http://", "https://")) else "file"

@@ -1,0 +1,110 @@
+"""The credentials that a source is configured with: shown to a service, and to nobody else."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, SecretStr, Tag
+
+from enclave_broker_core.models import Frozen
+
+Secret = Callable[[str], str]
+"""The value of a secret by its name, as it is now."""
+
+
+class SecretName(Frozen):
+    """``{ secret = "NAME" }``: the value is asked for at each call, so that it may change."""
+
+    secret: str = Field(min_length=1)
+
+
+Value = SecretStr | SecretName
+
+
+class Bearer(Frozen):
+    """``Authorization: Bearer …``."""
+
+    type: Literal["bearer"]
+    token: Value
+
+
+class Basic(Frozen):
+    """A user and a password, as HTTP has them."""
+
+    type: Literal["basic"]
+    username: Value
+    password: Value
+
+
+class ApiKey(Frozen, populate_by_name=True):
+    """A key in a header, the query or a cookie. The document's scheme says where, if it has one;
+    ``in`` and ``name`` say it where it has not.
+    """
+
+    type: Literal["api_key"]
+    key: Value
+    name: str | None = Field(default=None, min_length=1)
+    in_: Literal["header", "query", "cookie"] | None = Field(default=None, alias="in")
+
+
+class ClientCredentials(Frozen):
+    """OAuth 2 client credentials. ``token_url`` and ``scopes`` are the document's unless given.
+
+    ``client_auth`` is how the client shows itself to the token's server: by HTTP basic, or in
+    the request's body. ``parameters`` are sent to it besides, an audience for example.
+    """
+
+    type: Literal["client_credentials"]
+    client_id: Value
+    client_secret: Value
+    token_url: str | None = None
+    scopes: tuple[str, ...] | None = None
+    client_auth: Literal["basic", "post"] = "basic"
+    parameters: Mapping[str, str] = Field(default_factory=dict)
+
+
+Credential = Bearer | Basic | ApiKey | ClientCredentials
+_One = Annotated[Credential, Field(discriminator="type")]
+
+
+def _shape(given: Any) -> str:
+    if isinstance(given, Mapping):
+        return "one" if isinstance(given.get("type", None), str) or not given else "named"
+    return "one"
+
+
+Auth = Annotated[
+    Annotated[_One, Tag("one")] | Annotated[Mapping[str, _One], Tag("named")],
+    Discriminator(_shape),
+]
+"""One credential for all schemes of its kind, or several by the names of the schemes."""
+
+
+def values_of(credential: Credential) -> Iterator[Value]:
+    """All that is secret in a credential."""
+    if isinstance(credential, Bearer):
+        yield credential.token
+    elif isinstance(credential, Basic):
+        yield from (credential.username, credential.password)
+    elif isinstance(credential, ApiKey):
+        yield credential.key
+    else:
+        yield from (credential.client_id, credential.client_secret)
+
+
+def secret_names(credentials: Iterator[Credential]) -> tuple[str, ...]:
+    """The names of the secrets that are asked for at each call."""
+    values = [value for credential in credentials for value in values_of(credential)]
+    return tuple(sorted({value.secret for value in values if isinstance(value, SecretName)}))
+
+
+def revealed(value: Value, secret: Secret) -> str:
+    """The value itself."""
+    return secret(value.secret) if isinstance(value, SecretName) else value.get_secret_value()
+
+
+def basic_header(username: str, password: str) -> str:
+    """What ``Authorization`` says of a user and a password."""
+    return f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"
