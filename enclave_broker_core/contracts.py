@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, JsonValue
 
 from .calls import ToolCall
-from .errors import SecretError
 from .events import Level, Phase
 from .models import (
     Admission,
@@ -34,22 +33,16 @@ Loop = Literal["asyncio", "trio"]
 ALL_LOOPS: frozenset[Loop] = frozenset({"asyncio", "trio"})
 
 
-async def _no_secret(name: str) -> str:
-    raise SecretError(f"no secret source knows {name!r}")
-
-
 @dataclass(frozen=True, slots=True)
 class OpenContext:
     """What a component may know when it opens: never the broker itself.
 
     ``name`` is what the configuration calls this part, ``base_dir`` what relative paths
-    in the configuration are relative to. ``secret`` gives the value that a secret has now,
-    also while the part is open; SecretError when no source knows its name.
+    in the configuration are relative to.
     """
 
     name: str
     base_dir: str = "."
-    secret: Callable[[str], Awaitable[str]] = field(default=_no_secret, repr=False)
 
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel, contravariant=True)
@@ -216,7 +209,15 @@ class ToolProvider(Protocol):
 
 
 class RuntimeHost(Protocol):
-    """What a sandbox may use of its session: nothing else of the program is in its reach."""
+    """What a sandbox may use of its session: nothing else of the program is in its reach.
+
+    When ``durable``, another process may go on with a run from its last checkpoint. So each
+    call has a ``key`` of its own in the run (up to 64 letters, digits and ``_``) and is made
+    after a checkpoint that lists it, and what the code printed is passed on before that.
+    """
+
+    @property
+    def durable(self) -> bool: ...
 
     @property
     def session_id(self) -> str: ...
@@ -227,8 +228,20 @@ class RuntimeHost(Protocol):
     def tools(self) -> Mapping[str, ToolSpec]:
         """External name → tool, for all that this session may use now."""
 
-    async def call(self, name: str, arguments: Mapping[str, Any]) -> JsonValue:
-        """One tool call through the whole pipeline; raises BrokerError."""
+    async def call(
+        self, name: str, arguments: Mapping[str, Any], *, key: str | None = None
+    ) -> JsonValue:
+        """One tool call through the whole pipeline; raises BrokerError.
+
+        In a run that is resumed, a call that has its outcome already is not made again.
+        """
+
+    async def checkpoint(self, state: bytes, calls: Sequence[str]) -> None:
+        """Keep the run as it waits now for the calls with these keys, all that it waits for.
+
+        ``state`` is what ``resume`` goes on from. Returns when it is kept; raises BrokerError,
+        and then the run ends. Only for a durable run.
+        """
 
     async def stdout(self, chunk: str) -> None:
         """Pass on what the code printed; raises ResultTooLargeError over the limit."""
@@ -252,8 +265,21 @@ class RuntimeSession(Protocol):
         """The state for another process to take up; None when this can't be done."""
 
 
+class DurableRuntimeSession(RuntimeSession, Protocol):
+    async def resume(self, *, last: bool = False) -> JsonValue:
+        """Go on with the run whose checkpoint this session was opened with, as ``run`` does.
+
+        Makes all calls that the run waited for again, at once and with their keys, before it
+        goes on; no checkpoint is needed for these. Their arguments are the same.
+        """
+
+
 class Runtime(Protocol):
-    """Runs code that agents write, shut off from everything but its RuntimeHost."""
+    """Runs code that agents write, shut off from everything but its RuntimeHost.
+
+    One with an attribute ``durable`` that is True can checkpoint its runs: its sessions are
+    DurableRuntimeSessions, and what is given as ``state`` may also be a checkpoint.
+    """
 
     language: str
 

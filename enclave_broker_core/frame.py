@@ -28,7 +28,29 @@ class Append(Protocol):
 
     def __call__(
         self, session_id: str, event: events.Draft, call: CallRecord | None = None
-    ) -> Awaitable[int]: ...
+    ) -> Coroutine[Any, Any, int]: ...
+
+
+class Kept(Protocol):
+    """What is kept of a call that may have been begun by a process which has gone.
+
+    ``repeats``: that one has written the event that the call begins with.
+    """
+
+    @property
+    def call_id(self) -> str: ...
+    @property
+    def repeats(self) -> bool: ...
+    async def end(
+        self,
+        event: events.Draft,
+        call: CallRecord,
+        result: JsonValue,
+        failure: BrokerError | None,
+        *,
+        cancelled: bool,
+    ) -> None:
+        """Write the event of the call's end, and with it what came of the call."""
 
 
 class Asking(Protocol):
@@ -84,6 +106,7 @@ class CallFrame:
         "decision",
         "depth",
         "guard",
+        "kept",
         "on_end",
         "partial_bytes",
         "partials",
@@ -106,8 +129,10 @@ class CallFrame:
         started: float,
         refusal: BrokerError | None,
         depth: int = 0,
+        kept: Kept | None = None,
     ) -> None:
         self.session = session
+        self.kept = kept
         self.depth = depth
         self.call_id = call_id
         self.catalog = catalog

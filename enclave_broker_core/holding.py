@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from pydantic_core import to_json
 
 from . import events
+from .durable_sessions import go_on, require_durability
 from .error_form import error_form
 from .errors import (
     BrokerError,
@@ -30,9 +31,15 @@ _log = logging.getLogger(__name__)
 class Holding:
     """The Holder of a SessionManager: ``open`` is what the manager has, by session id."""
 
-    def __init__(self, open: Mapping[str, Session], around: Surroundings) -> None:
+    def __init__(
+        self,
+        open: Mapping[str, Session],
+        around: Surroundings,
+        adopt: Callable[[SessionRecord], Session],
+    ) -> None:
         self._open = open
         self._around = around
+        self._adopt = adopt
 
     def lost(self, session_id: str) -> None:
         session = self._open.get(session_id)
@@ -42,6 +49,10 @@ class Holding:
 
     async def take_up(self, record: SessionRecord) -> None:
         error: SessionError
+        if record.durable and record.expires_at > time.time():
+            require_durability(self._around)
+            await go_on(self._adopt(record))
+            return
         if record.expires_at <= time.time():
             error = SessionExpiredError(
                 f"the session's time of {record.limits.timeout:g} s is over"

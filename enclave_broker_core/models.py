@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Gt, Le
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, field_validator
 from pydantic.dataclasses import dataclass as validated
 
 from .patterns import is_exact
 
 TOOL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}")
 CLIENT_PREFIX = "client:"
+SHORTEST_DURABLE_KEY = 32
 SESSION_ID = re.compile(r"s_[A-Za-z0-9_-]{1,64}")
 
 Seconds = Annotated[float, Gt(0), Le(1e9)]  # 30 years: a date can hold when they are over
@@ -159,6 +160,9 @@ class SessionLimits:
     cancel_on_first_error: bool = False
 
 
+DurableKey = Annotated[SecretStr, Field(min_length=SHORTEST_DURABLE_KEY)]
+
+
 class SessionSettings(Frozen):
     """What holds for all sessions of a broker.
 
@@ -167,12 +171,21 @@ class SessionSettings(Frozen):
     bound. Principals with one of the ``admin_roles`` may see and touch the sessions of
     others. ``cleanup_interval`` is how often, in seconds, the store is asked to forget
     ended ones.
+
+    ``durable_key``, of 32 bytes or more, seals what is saved of durable sessions, the same in
+    all brokers that share them. What ``former_durable_keys`` sealed is still taken back.
+    ``max_durable_bytes`` bounds what is saved of one session's code.
     """
+
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     max_concurrent: Count | None = 1000
     max_per_principal: Count | None = None
     cleanup_interval: Seconds = 10.0
     admin_roles: frozenset[str] = frozenset()
+    durable_key: DurableKey | None = None
+    former_durable_keys: tuple[DurableKey, ...] = ()
+    max_durable_bytes: Count = 32 * 1024 * 1024
 
 
 class ClientTool(Frozen):
@@ -218,7 +231,8 @@ class SessionRecord(Frozen):
     """A session as a store keeps it. Times are seconds since the epoch.
 
     ``last_seq`` is the seq of the log's last event, 0 without one: who wants to follow only
-    what comes reads from ``last_seq + 1``.
+    what comes reads from ``last_seq + 1``. A ``durable`` one is not lost with the process
+    that runs it.
     """
 
     id: str
@@ -232,6 +246,7 @@ class SessionRecord(Frozen):
     metadata: Mapping[str, JsonValue] = Field(default_factory=dict)
     runtime: str | None = None
     client_tools: tuple[ClientTool, ...] = ()
+    durable: bool = False
     tool_calls: int = 0
     last_seq: int = 0
 

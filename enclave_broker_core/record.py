@@ -93,7 +93,9 @@ class Record:
             try:
                 try:
                     event = events.tool_call(frame.call_id, name, arguments_json, known=known)
-                    if defers:
+                    if frame.kept is not None and frame.kept.repeats:
+                        pass  # it is in the log
+                    elif defers:
                         frame.pending = event
                     else:
                         await append(session.id, event)
@@ -128,7 +130,12 @@ class Record:
                 )
                 if frame.pending is not None:
                     await frame.begin()
-                await append(session.id, draft, record)
+                if frame.kept is None:
+                    await append(session.id, draft, record)
+                else:
+                    told = redactor.value(result) if redactor.active else result
+                    was_cancelled = cancelled is not None
+                    await frame.kept.end(draft, record, told, failure, cancelled=was_cancelled)
                 if self._observe is not None:
                     await self._observe(_finished(call, record, failure))
             finally:

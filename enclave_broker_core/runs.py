@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import anyio
 from anyio.abc import TaskStatus
@@ -16,7 +16,7 @@ from pydantic_core import from_json
 
 from . import events
 from .calls import RunOutcome
-from .contracts import Runtime, RuntimeSession
+from .contracts import DurableRuntimeSession, Runtime, RuntimeSession
 from .errors import (
     BrokerError,
     DeadlineExceededError,
@@ -56,6 +56,8 @@ class RunningSession(Protocol):
 class Host:
     """The session as a sandbox sees it."""
 
+    durable = False
+
     def __init__(self, session: RunningSession) -> None:
         self._session = session
         self._tools: Mapping[str, ToolSpec] = {}
@@ -76,19 +78,27 @@ class Host:
         """Look up what the session may use now; done before each run."""
         self._tools = await self._session.visible_tools()
 
-    async def call(self, name: str, arguments: Mapping[str, Any]) -> JsonValue:
+    async def call(
+        self, name: str, arguments: Mapping[str, Any], *, key: str | None = None
+    ) -> JsonValue:
         result: JsonValue = await self._session.call(name, arguments)
         return result
+
+    async def checkpoint(self, state: bytes, calls: Sequence[str]) -> None:
+        raise RunError("this session is not durable: its runs have no checkpoints")
 
     async def stdout(self, chunk: str) -> None:
         if not chunk:
             return
         self._count(chunk)
-        await self._session.emit(events.stdout(self._session.redactor.text(chunk)))
+        await self._show(events.stdout(self._session.redactor.text(chunk)))
 
     async def log_line(self, level: events.Level, message: str) -> None:
         self._count(message)
-        await self._session.emit(events.log(level, self._session.redactor.text(message)))
+        await self._show(events.log(level, self._session.redactor.text(message)))
+
+    async def _show(self, output: events.Draft) -> None:
+        await self._session.emit(output)
 
     def _count(self, text: str) -> None:
         self.stdout_bytes += len(text.encode("utf-8", "replace"))
@@ -100,13 +110,14 @@ class Host:
 class _Job:
     """One piece of code on its way through the lane; ``last`` when nothing runs after it.
 
-    ``seconds`` is how long it may take from now on.
+    Without ``code`` it is the rest of a run that another process began. ``seconds`` is how
+    long it may take, ``used`` how much of that it has taken before.
     """
 
-    def __init__(self, code: str, last: bool, seconds: float | None) -> None:
+    def __init__(self, code: str | None, last: bool, seconds: float | None, used: float) -> None:
         self.code = code
         self.last = last
-        self.began = anyio.current_time()
+        self.began = anyio.current_time() - used
         deadline = math.inf if seconds is None else self.began + seconds
         self.scope = anyio.CancelScope(deadline=deadline)
         self.stopped = False
@@ -132,8 +143,8 @@ class RunLane:
     or, when the first run is the last one as well, the caller's own, which is cheaper.
     """
 
-    def __init__(self, session: RunningSession, runtime: Runtime) -> None:
-        self.host = Host(session)
+    def __init__(self, session: RunningSession, runtime: Runtime, host: Host | None = None) -> None:
+        self.host = host or Host(session)
         self._session = session
         self._runtime = runtime
         self._current: _Job | None = None
@@ -145,11 +156,15 @@ class RunLane:
         self.opened = False
         self.closed = Once()
 
-    async def open(self) -> None:
+    async def open(self, state: bytes | None = None) -> None:
         """Hold the state in this task, for one run, until ``release``."""
         self.opened, self.closed = True, Once()
-        self._own = self._runtime.session(self.host)
+        self._own = self._runtime.session(self.host, state)
         self._state = await self._own.__aenter__()
+
+    async def dump(self) -> bytes | None:
+        """The state that ``open`` holds, as it is between runs."""
+        return None if self._state is None else await self._state.dump()
 
     async def release(self) -> None:
         """Let go of what ``open`` holds; does nothing when that did not open the state.
@@ -195,7 +210,11 @@ class RunLane:
         try:
             with job.scope:
                 await self.host.refresh()
-                job.result = await state.run(job.code, last=job.last)
+                if job.code is None:
+                    resuming = cast(DurableRuntimeSession, state)
+                    job.result = await resuming.resume(last=job.last)
+                else:
+                    job.result = await state.run(job.code, last=job.last)
                 job.finished = True
         except Exception as error:
             job.error = error
@@ -204,7 +223,7 @@ class RunLane:
             job.done.set()
 
     async def outcome(
-        self, code: str, run_id: str, *, last: bool = False
+        self, code: str | None, run_id: str, *, last: bool = False, used: float = 0.0
     ) -> tuple[RunOutcome, bytes]:
         """How a run ended, and its result as JSON text. RuntimeBusyError while one is on."""
         if self._current is not None:
@@ -215,7 +234,7 @@ class RunLane:
         text = b"null"
         failure: BrokerError | None = None
         try:
-            text = session.redactor.json(await self.run(code, last=last))
+            text = session.redactor.json(await self.run(code, last=last, used=used))
             result = from_json(text)
         except BrokerError as error:
             failure = error
@@ -228,18 +247,19 @@ class RunLane:
         )
         return RunOutcome(failure is None, result, failure, stats, run_id), text
 
-    async def run(self, code: str, *, last: bool) -> bytes:
+    async def run(self, code: str | None, *, last: bool, used: float) -> bytes:
         """Run ``code`` after what ran before; its result as JSON text.
 
-        Not to be called while a run is on. Cancelling this stops the code.
+        Without ``code``, go on with the run that the state is a checkpoint of. Not to be
+        called while a run is on. Cancelling this stops the code.
         """
         longest = self._session.limits.max_code_bytes
-        if len(code.encode("utf-8", "replace")) > longest:
+        if code is not None and len(code.encode("utf-8", "replace")) > longest:
             raise RunError(f"the code is longer than {longest} bytes")
         if self.closed.is_set():
             raise RunError("the sandbox of this session has gone")
         budget = self._session.limits.run_timeout
-        job = self._current = _Job(code, last, budget)
+        job = self._current = _Job(code, last, budget, used)
         if self._state is None:
             await self._by_the_other_task(job)
         elif not self._closing:

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from . import events as wire
 from .calls import RunOutcome, tool_call
 from .client_tools import ClientTools
+from .durable_code import DurableCode, session_code
 from .errors import (
     BrokerError,
     CallError,
@@ -25,7 +26,7 @@ from .errors import (
     ToolError,
     ended_by,
 )
-from .frame import CallFrame
+from .frame import CallFrame, Kept
 from .functions import arguments_text
 from .lanes import Lane
 from .mailbox import Mailbox, Message, MessageHandler, ToolCallMessage, tool_call_message
@@ -33,7 +34,6 @@ from .models import RunStats, SessionRecord, SessionState
 from .observations import SessionFinished
 from .once import Once
 from .redaction import Redactor
-from .session_code import SessionCode
 from .session_handle import CallAnswer, SessionHandle
 from .surroundings import Surroundings
 
@@ -57,12 +57,12 @@ class Session(SessionHandle):
     ) -> None:
         super().__init__(record, surroundings, client_tools)
         self._on_end = on_end
-        self.append = surroundings.store.append
         self._call_prefix = f"c_{secrets.token_hex(5)}_"
         self._calls: set[CallFrame] = set()
-        self._code = SessionCode(self, surroundings, record.runtime)
+        self.code = session_code(self, surroundings, record)
+        self.append = self.code.append
         self._mailbox = Mailbox(self.take)
-        self._attempts = record.tool_calls
+        self.attempts = record.tool_calls
         self._state, self._ended_at = record.state, record.ended_at
         self._final: tuple[wire.Draft, SessionState] | None = None
         self.started = self.last_active = time.monotonic()
@@ -94,7 +94,7 @@ class Session(SessionHandle):
     @property
     def busy(self) -> bool:
         """Whether a call or a run is under way; a busy session is not idle."""
-        return bool(self._calls) or self._code.busy
+        return bool(self._calls) or self.code.busy
 
     @property
     def has_ended(self) -> bool:
@@ -104,11 +104,11 @@ class Session(SessionHandle):
         return max(0.0, self.started + self.limits.timeout - time.monotonic())
 
     def info(self) -> SessionRecord:
-        now = {"state": self.state, "ended_at": self._ended_at, "tool_calls": self._attempts}
+        now = {"state": self.state, "ended_at": self._ended_at, "tool_calls": self.attempts}
         return self._record.model_copy(update=now)
 
     def stats(self) -> RunStats:
-        return RunStats(time.monotonic() - self.started, self._attempts, self._code.stdout_bytes)
+        return RunStats(time.monotonic() - self.started, self.attempts, self.code.stdout_bytes)
 
     # Calls
 
@@ -119,10 +119,13 @@ class Session(SessionHandle):
         *,
         call_id: str | None = None,
         depth: int = 0,
+        kept: Kept | None = None,
     ) -> Coroutine[Any, Any, Any]:
         if self.ending is not None:
             raise self.over()
-        self._attempts = attempt = self._attempts + 1
+        if kept is None or not kept.repeats:
+            self.attempts += 1
+        attempt = self.attempts
         around, limits = self._around, self.limits
         catalog = around.catalog if self._client is None else self.catalog
         if name not in catalog.tools:
@@ -135,12 +138,12 @@ class Session(SessionHandle):
             except BrokerError as error:
                 refusal = error
         most = limits.max_tool_calls
-        if most is not None and attempt > most:
+        if most is not None and attempt > most and not (kept is not None and kept.repeats):
             refusal = MaxToolCallsError(f"the {most} tool calls of this session are used up")
-        own_id = f"{self._call_prefix}{attempt}"
+        own_id = f"{self._call_prefix}{attempt}" if kept is None else kept.call_id
         if depth > MOST_NESTED:
             refusal = ToolError(f"calls within calls: no more than {MOST_NESTED} levels of them")
-        frame = CallFrame(self, own_id, catalog, name, time.monotonic(), refusal, depth)
+        frame = CallFrame(self, own_id, catalog, name, time.monotonic(), refusal, depth, kept)
         return around.chain(
             tool_call((call_id or own_id, name, arguments_json, self.principal, frame, []))
         )
@@ -150,7 +153,7 @@ class Session(SessionHandle):
 
     def under_way(self) -> list[Once]:
         """One for each call and for the code state, set when it has gone."""
-        return [*(frame.gone() for frame in self._calls), *self._code.under_way()]
+        return [*(frame.gone() for frame in self._calls), *self.code.under_way()]
 
     def begin_call(self, frame: CallFrame) -> None:
         """The call is under way, and stops when the session ends."""
@@ -184,7 +187,7 @@ class Session(SessionHandle):
 
     def attempt(self, call: ToolCallMessage) -> Coroutine[Any, Any, CallAnswer]:
         calling = self.call(call.name, call.args, call_id=call.id)
-        return self._attempt(call.id or f"{self._call_prefix}{self._attempts}", calling)
+        return self._attempt(call.id or f"{self._call_prefix}{self.attempts}", calling)
 
     async def _attempt(self, call_id: str, calling: Coroutine[Any, Any, Any]) -> CallAnswer:
         try:
@@ -205,13 +208,13 @@ class Session(SessionHandle):
     # Code
 
     async def run(self, code: str) -> RunOutcome:
-        return await self._code.run(code)
+        return await self.code.run(code)
 
     async def execute(self, code: str) -> RunOutcome:
-        return await self._code.execute(code)
+        return await self.code.execute(code)
 
     async def begin(self, code: str, *, last: bool = False) -> str:
-        return self._code.begin(code, last=last)
+        return self.code.begin(code, last=last)
 
     # Messages and events
 
@@ -259,6 +262,24 @@ class Session(SessionHandle):
         await self._conclude_when_quiet()
         await self.ended.wait()
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether another process can go on with it."""
+        return isinstance(self.code, DurableCode)
+
+    async def let_go(self, reason: str, patience: float) -> None:
+        """Leave a durable session to another process, with as little in doubt as can be.
+
+        Waits up to ``patience`` seconds for the end of the calls that are under way.
+        """
+        if isinstance(self.code, DurableCode):
+            self.code.pause()
+        with anyio.move_on_after(patience):
+            for frame in tuple(self._calls):
+                await frame.gone().wait()
+        self.lose(SessionLostError(f"{reason}; another goes on with this session"))
+        await self.ended.wait()
+
     def lose(self, error: SessionLostError) -> None:
         """Another process has the session, or will: stop its work, and write nothing more."""
         if self.ended.is_set() or self._lost:
@@ -280,13 +301,13 @@ class Session(SessionHandle):
         self._final = final
         for frame in tuple(self._calls):
             frame.stop()
-        if self._code.is_open:
-            self._code.close()
-            self._around.tasks.start_soon(self._code.when_closed, self._conclude_when_quiet)
+        if self.code.is_open:
+            self.code.close()
+            self._around.tasks.start_soon(self.code.when_closed, self._conclude_when_quiet)
 
     async def _conclude_when_quiet(self) -> None:
         """Write the final event if nothing runs any more: the last to stop does it."""
-        if self._calls or self._code.is_open or self._final is None:
+        if self._calls or self.code.is_open or self._final is None:
             return
         (final, state), self._final = self._final, None
         at = time.time()

@@ -10,6 +10,7 @@ from typing import Protocol
 from . import events
 from .calls import RunOutcome
 from .errors import BrokerError, RunError
+from .frame import Append
 from .once import Once
 from .runs import RunLane, RunningSession, busy
 from .surroundings import Surroundings
@@ -27,7 +28,10 @@ class CodeSession(RunningSession, Protocol):
 
 
 class SessionCode:
-    """Runs code in a session, and holds its state from the first run on."""
+    """Runs code in a session, and holds its state from the first run on.
+
+    ``append`` is what the session writes its log with.
+    """
 
     def __init__(self, session: CodeSession, around: Surroundings, runtime: str | None) -> None:
         self._session = session
@@ -36,6 +40,7 @@ class SessionCode:
         self._lane: RunLane | None = None
         self._taken = False
         self._runs = 0
+        self.append: Append = around.store.append
 
     @property
     def busy(self) -> bool:
@@ -92,21 +97,25 @@ class SessionCode:
         self._taken = False
         self._session.last_active = time.monotonic()
 
-    async def _run(self, run_id: str, code: str) -> RunOutcome:
+    async def _run(self, run_id: str, code: str | None) -> RunOutcome:
         session = self._session
         try:
             outcome, text = await self._outcome(run_id, code, last=False)
             if not session.is_ending:
                 path = ["run", run_id]
                 if isinstance(outcome.error, BrokerError):
-                    await session.emit(events.partial_error(path, outcome.error))
+                    await self._show(events.partial_error(path, outcome.error))
                 else:
-                    await session.emit(events.partial_result(path, text, has_next=False))
+                    await self._show(events.partial_result(path, text, has_next=False))
             return outcome
         finally:
             self._leave()
 
-    async def _execute(self, run_id: str, code: str) -> RunOutcome:
+    async def _show(self, event: events.Draft) -> None:
+        """Tell what came of a run that others may follow."""
+        await self._session.emit(event)
+
+    async def _execute(self, run_id: str, code: str | None) -> RunOutcome:
         try:
             outcome, text = await self._outcome(run_id, code, last=True)
             if isinstance(outcome.error, BrokerError):
@@ -117,7 +126,7 @@ class SessionCode:
         finally:
             self._leave()
 
-    async def _in_background(self, run_id: str, code: str, last: bool) -> None:
+    async def _in_background(self, run_id: str, code: str | None, last: bool) -> None:
         try:
             await (self._execute if last else self._run)(run_id, code)
         except Exception as problem:
@@ -137,7 +146,9 @@ class SessionCode:
         except Exception:
             _log.exception("the end of %s of session %s was not recorded", run_id, session.id)
 
-    async def _outcome(self, run_id: str, code: str, *, last: bool) -> tuple[RunOutcome, bytes]:
+    async def _outcome(
+        self, run_id: str, code: str | None, *, last: bool
+    ) -> tuple[RunOutcome, bytes]:
         lane = await self._open_lane(alone=last)
         try:
             if self._session.is_ending:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from typing import Any, Self
 
 import anyio
@@ -18,8 +16,8 @@ from .access_stage import Access
 from .calls import ToolCall
 from .catalog_changes import tell_of_change
 from .client_tools import ClientTools
+from .durable_sessions import durability, require_durable
 from .errors import (
-    ArgumentsError,
     BrokerError,
     ConfigError,
     SessionCancelledError,
@@ -28,21 +26,12 @@ from .errors import (
     UnknownToolError,
 )
 from .expiry import Expiry
-from .functions import arguments_error
 from .holding import Holding
-from .json_form import NotJsonError, TooLargeError, json_text
-from .models import (
-    ClientTool,
-    Principal,
-    SessionLimits,
-    SessionRecord,
-    SessionSettings,
-    SessionState,
-)
+from .models import ClientTool, Principal, SessionLimits, SessionRecord, SessionSettings
+from .new_sessions import new_record
 from .observations import SessionStarted
 from .once import Once
 from .parts import as_part
-from .patterns import Pattern
 from .redaction import Redactor
 from .registry import Catalog
 from .remote_session import RemoteSession
@@ -55,7 +44,6 @@ from .surroundings import Surroundings
 _log = logging.getLogger(__name__)
 
 CLOSING_TIME = 10.0
-MOST_METADATA_BYTES = 64 * 1024
 
 Surround = Callable[[SessionStore, TaskGroup], Surroundings]
 
@@ -104,6 +92,7 @@ class SessionManager:
             store = await self.open_store(stack)
             tasks = await stack.enter_async_context(anyio.create_task_group())
             self._around = self._surround(store, tasks)
+            self._around.durability = durability(store, self._settings)
             stack.callback(tasks.cancel_scope.cancel)
             stack.push_async_callback(self.end_all, "the broker is closing")
             self._expiry = Expiry(self._open, self._end)
@@ -111,7 +100,7 @@ class SessionManager:
             tasks.start_soon(self._around.unsettled.serve)
             tasks.start_soon(self._sweep)
             if isinstance(store, LeasedStore):
-                tasks.start_soon(store.serve, Holding(self._open, self._around))
+                tasks.start_soon(store.serve, Holding(self._open, self._around, self._adopt))
             self._stack = stack.pop_all()
         return self
 
@@ -158,48 +147,33 @@ class SessionManager:
         session_id: str | None = None,
         runtime: str | None = None,
         client_tools: Sequence[ClientTool] = (),
+        durable: bool = False,
         **single_limits: Any,
     ) -> Session:
         """A new session, started.
 
         ``user_id`` is short for a principal of that id; ``client_tools`` are those that the
-        client runs itself, and answers by ``Session.answer``. Any field of SessionLimits can
-        be given by its name: ``timeout=30, max_tool_calls=100``. Raises ArgumentsError,
-        SessionExistsError, TooManySessionsError, RunError for an unknown runtime.
+        client runs itself, and answers by ``Session.answer``. A ``durable`` session goes on
+        when this process has gone. Any field of SessionLimits can be given by its name:
+        ``timeout=30, max_tool_calls=100``. Raises ArgumentsError, SessionExistsError,
+        TooManySessionsError, RunError for an unknown runtime.
         """
-        if user_id is not None and principal is not None and principal.id != user_id:
-            raise ArgumentsError("user_id and principal name two different callers")
         around = self.surroundings
-        now = time.time()
-        try:
-            if user_id is not None and principal is None:
-                principal = Principal(id=user_id)
-            chosen = limits or self.limits
-            if single_limits:
-                chosen = replace(chosen, **single_limits)
-            record = SessionRecord(
-                id=f"s_{secrets.token_hex(16)}" if session_id is None else session_id,
-                state=SessionState.RUNNING,
-                created_at=now,
-                expires_at=now + chosen.timeout,
-                principal=principal,
-                allowed_tools=None if allowed_tools is None else tuple(allowed_tools),
-                limits=chosen,
-                metadata=metadata or {},
-                runtime=runtime,
-                client_tools=tuple(client_tools),
-            )
-            if record.metadata:
-                json_text(record.metadata, MOST_METADATA_BYTES)
-            for text in allowed_tools or ():
-                Pattern(text)
-        except ValidationError as problem:
-            raise arguments_error("the session", problem) from None
-        except (NotJsonError, TooLargeError) as problem:
-            raise ArgumentsError(f"the session's metadata: {problem}") from None
-        except ConfigError as problem:
-            raise ArgumentsError(f"the session's allowed_tools: {problem.message}") from None
-        if runtime is not None:
+        record = new_record(
+            user_id=user_id,
+            principal=principal,
+            metadata=metadata,
+            allowed_tools=allowed_tools,
+            limits=limits or self.limits,
+            session_id=session_id,
+            runtime=runtime,
+            client_tools=client_tools,
+            durable=durable,
+            single_limits=single_limits,
+        )
+        if durable:
+            require_durable(around, runtime)
+        elif runtime is not None:
             around.runtime(runtime)  # an unknown one is told before there is a session
         own = ClientTools(client_tools) if client_tools else None
         await around.store.create(
@@ -303,6 +277,14 @@ class SessionManager:
             return True
         return owner is not None and (owner.id, owner.tenant) == (asking.id, asking.tenant)
 
+    def _adopt(self, record: SessionRecord) -> Session:
+        """A session that another process began; it belongs to this one from now on."""
+        own = ClientTools(record.client_tools) if record.client_tools else None
+        session = Session(record, self.surroundings, on_end=self._forget, client_tools=own)
+        self._open[record.id] = session
+        self._expiry.add(session)
+        return session
+
     def _forget(self, session: Session) -> None:
         self._open.pop(session.id, None)
 
@@ -323,11 +305,17 @@ class SessionManager:
                 _log.exception("the store could not be swept; it is tried again later")
 
     async def end_all(self, reason: str) -> None:
-        """Cancel all sessions of this process that have not ended; takes at most CLOSING_TIME."""
+        """Cancel all sessions of this process that have not ended; takes at most CLOSING_TIME.
+
+        Those that are durable are let go: another process goes on with them, or the next one.
+        """
         with anyio.move_on_after(CLOSING_TIME, shield=True):
             async with anyio.create_task_group() as closing:
                 for session in list(self._open.values()):
-                    closing.start_soon(self._end, session, SessionCancelledError(reason))
+                    if session.is_durable:
+                        closing.start_soon(session.let_go, reason, CLOSING_TIME / 2)
+                    else:
+                        closing.start_soon(self._end, session, SessionCancelledError(reason))
         if self._open:
             _log.error("%d sessions did not stop in %g s", len(self._open), CLOSING_TIME)
 

@@ -9,6 +9,7 @@ from anyio.abc import TaskGroup
 
 from .composition import Composition
 from .contracts import CallNext, Runtime
+from .durable_runs import Durability
 from .errors import RunError
 from .frame import Asking
 from .models import ToolSpec
@@ -26,7 +27,7 @@ class Surroundings:
     """Shared by all sessions of a broker; ``chain`` and ``catalog`` are swapped whole.
 
     ``visible`` finds the tools that a session may use, by external name. ``tasks`` owns
-    what sessions do in the background.
+    what sessions do in the background. Without ``durability`` no session is durable.
     """
 
     store: SessionStore
@@ -38,6 +39,7 @@ class Surroundings:
     runtimes: Mapping[str, Runtime]
     default_runtime: str | None = None
     observe: Observe | None = None
+    durability: Durability | None = None
     unsettled: UnsettledEnds = field(init=False)
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -38,13 +38,20 @@ class RecordingHost:
     ``test:fail(message)`` raises ToolError, ``test:limited()`` RateLimitedError with a
     ``retry_after`` of 2.5 s, ``test:wait()`` waits for ``release``, ``test:meet(count)``
     until ``count`` calls of it run at once, ``test:never()`` for ever.
+    When ``durable``, ``("checkpoint", keys)`` is in the log too, with the states in
+    ``states``; ``keys`` are those of the calls, in order. ``answers`` holds what the calls
+    of these keys give at once instead of being made: in a resumed run, they have been.
     ``running`` and ``most_running`` count calls; ``called`` waits for calls.
     """
 
-    def __init__(self, limits: SessionLimits | None = None) -> None:
+    def __init__(self, limits: SessionLimits | None = None, *, durable: bool = False) -> None:
         self.session_id = "s_recording"
+        self.durable = durable
         self.limits = SessionLimits() if limits is None else limits
         self.log: list[tuple[Any, ...]] = []
+        self.states: list[bytes] = []
+        self.keys: list[str | None] = []
+        self.answers: dict[str, JsonValue] = {}
         self.running = 0
         self.most_running = 0
         self.cancelled = 0
@@ -98,7 +105,17 @@ class RecordingHost:
         if self._printed > self.limits.max_output_bytes:
             raise ResultTooLargeError(f"more than {self.limits.max_output_bytes} bytes printed")
 
-    async def call(self, name: str, arguments: Mapping[str, Any]) -> JsonValue:
+    async def checkpoint(self, state: bytes, calls: Sequence[str]) -> None:
+        await anyio.lowlevel.checkpoint()
+        self.log.append(("checkpoint", tuple(calls)))
+        self.states.append(state)
+
+    async def call(
+        self, name: str, arguments: Mapping[str, Any], *, key: str | None = None
+    ) -> JsonValue:
+        if key in self.answers:
+            return self.answers[key]
+        self.keys.append(key)
         spec = self._tools.get(name)
         tool = name if spec is None else spec.name
         args = parse(json_text(dict(arguments), self.limits.max_argument_bytes))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import anyio
+from pydantic_core import from_json
 from pydantic_monty import ExternalModule
 from pydantic_monty import ExternalSettledResult as Outcome
 
 from enclave_broker_core.contracts import RuntimeHost
 from enclave_broker_core.errors import BrokerError
+from enclave_broker_core.functions import arguments_text
+from enclave_broker_core.json_form import NotJsonError, TooLargeError, json_text, parse
 
+from .checkpoints import Awaited
 from .helpers import Helpers
 from .output import Output
 from .prelude import as_exception
@@ -23,11 +28,16 @@ Work = Callable[[], Awaitable[Any]]
 
 @dataclass(slots=True, eq=False)
 class HostCall:
-    """One call of the run; it has its ``outcome`` when it is over."""
+    """One call of the run; it has its ``outcome`` when it is over.
+
+    ``awaited`` is how a checkpoint has it; ``place`` is how many were over before it.
+    """
 
     work: Work
+    awaited: Awaited | None = None
     scope: anyio.CancelScope | None = None
     outcome: Outcome | None = None
+    place: int = 0
 
 
 class HostCalls:
@@ -50,6 +60,7 @@ class HostCalls:
         self._stop = stop
         self._under_way: set[HostCall] = set()
         self._changed: anyio.Event | None = None
+        self._over = 0
         self._closed = False
 
     # What sandboxed code finds. The worker's thread answers a call of these from outside;
@@ -63,9 +74,9 @@ class HostCalls:
         """The module ``tools``."""
         return ExternalModule(dict.fromkeys(signatures, _answered_from_outside), stubs=stubs)
 
-    # Making calls: announced in the worker's thread, done on the loop.
+    # Making calls: announced in the worker's thread, done on the loop. Each has its number.
 
-    def announce_tool(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> HostCall:
+    def announce_tool(self, number: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> HostCall:
         """A call of ``call_tool(name, args=None)``; TypeError when it isn't one."""
         match args, kwargs:
             case ((str(name),), {}) if not kwargs:
@@ -81,21 +92,45 @@ class HostCalls:
         arguments = {} if arguments is None else arguments
         if type(arguments) is not dict or not all(type(key) is str for key in arguments):
             raise TypeError("call_tool() takes the arguments as one dict with strings as keys")
-        return HostCall(lambda: self._host.call(name, arguments))
+        return self._announced(number, name, arguments)
 
     def announce_function(
-        self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, number: int, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> HostCall:
         """A call of a function of the module ``tools``; TypeError as Python raises it."""
-        arguments = signature.bind(args, kwargs)
-        return HostCall(lambda: self._host.call(signature.spec.name, arguments))
+        return self._announced(number, signature.spec.name, signature.bind(args, kwargs))
 
-    def announce_sleep(self, args: tuple[Any, ...]) -> HostCall:
-        async def sleep() -> Any:
-            await anyio.sleep(max(0.0, float(args[0])))
-            return args[1] if len(args) > 1 else None
+    def _announced(self, number: int, name: str, arguments: dict[str, Any]) -> HostCall:
+        if not self._host.durable:
+            return HostCall(lambda: self._host.call(name, arguments))
+        # As it will be when another process makes the call; BrokerError when it can't be.
+        text = arguments_text(name, arguments, self._host.limits.max_argument_bytes)
+        return self.restored(Awaited(number, tool=name, arguments=from_json(text)))
 
-        return HostCall(sleep)
+    def announce_sleep(
+        self, number: int, args: tuple[Any, ...], *, blocking: bool = False
+    ) -> HostCall:
+        seconds, value = max(0.0, float(args[0])), args[1] if len(args) > 1 else None
+        if self._host.durable:
+            self._require_kept(value)
+            ends = time.time() + seconds
+            return self.restored(Awaited(number, ends=ends, value=value, blocking=blocking))
+        return HostCall(lambda: _sleep(seconds, value))
+
+    def _require_kept(self, value: object) -> None:
+        try:
+            if parse(json_text(value, self._host.limits.max_argument_bytes)) == value:
+                return
+        except (NotJsonError, TooLargeError):
+            pass
+        raise TypeError("in a durable session asyncio.sleep() hands on only what JSON can hold")
+
+    def restored(self, awaited: Awaited) -> HostCall:
+        """A call as a checkpoint has it."""
+        name, key = awaited.tool, str(awaited.number)
+        if name is not None:
+            return HostCall(lambda: self._host.call(name, awaited.arguments, key=key), awaited)
+        return HostCall(lambda: _sleep(awaited.ends - time.time(), awaited.value), awaited)
 
     def begin(self, call: HostCall) -> None:
         """Do a call beside what goes on."""
@@ -123,6 +158,8 @@ class HostCalls:
             error = RuntimeError("INTERNAL_ERROR: the call failed inside the host")
         finally:
             call.outcome = {"return_value": result} if error is None else {"exception": error}
+            self._over += 1
+            call.place = self._over
             self._under_way.discard(call)
             if self._changed is not None:
                 self._changed.set()
@@ -148,6 +185,11 @@ class HostCalls:
             with anyio.CancelScope(shield=True):
                 while self._under_way:
                     await self._change()
+
+
+async def _sleep(seconds: float, value: Any) -> Any:
+    await anyio.sleep(max(0.0, seconds))
+    return value
 
 
 def _answered_from_outside(*args: Any, **kwargs: Any) -> NoReturn:

@@ -21,6 +21,7 @@ from enclave_broker_core.once import Once
 
 from . import prelude
 from .catalog import Catalog
+from .checkpoints import Checkpoint
 from .driving import Driving, Snapshot, Waiting
 from .failures import explain, heap_is_sound
 from .helpers import Helpers
@@ -36,7 +37,8 @@ class Run:
 
     That of the ``last`` run is not kept: a dump costs a tenth of a short session. A run that
     has waited for its calls for ``park_after`` seconds is dumped and gives its worker to
-    others; it goes on with the next free one.
+    others; it goes on with the next free one. A durable run saves a checkpoint wherever it
+    comes to wait for calls that have not begun, and only then begins them.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Run:
         last: bool,
     ) -> None:
         self.state = state
+        self._host = host
         self._workers = workers
         self._catalog = catalog
         self._limits = limits
@@ -64,11 +67,12 @@ class Run:
         self._helpers = Helpers(self._stop)
         self._output = Output(host, self._stop, self._helpers)
         self._calls = HostCalls(host, self._output, self._helpers, self._stop)
-        self._driving = Driving(self._calls, catalog)
+        self._driving = Driving(self._calls, catalog, durable=host.durable)
         self._next_state = state
         self._prepared = False
         self._worker: Worker | None = None
         self._parked = b""
+        self._saved = False
         self._parking: Once | None = None
 
     async def __call__(self, code: str) -> Any:
@@ -77,11 +81,23 @@ class Run:
         When this returns or raises, also by cancellation, the worker is on its way back and
         no host call is left.
         """
+        return await self._whole(lambda worker: self._begin(worker, code), patient=False)
+
+    async def resume(self, checkpoint: Checkpoint) -> Any:
+        """The same for a run that another process has brought up to ``checkpoint``."""
+        self._has_prelude = checkpoint.has_prelude
+        self._parked = checkpoint.snapshot
+        self._saved = True
+        self._driving.restore(checkpoint.awaited)
+        return await self._whole(self._restore, patient=True)
+
+    async def _whole(self, begin: Callable[[Worker], Snapshot], *, patient: bool) -> Any:
         value = None
         try:
             with self._scope:
                 try:
-                    value = await self._to_the_end(code)
+                    self._worker = await self._workers.take(patient=patient)
+                    value = await self._to_the_end(begin)
                 except MontyError as error:
                     await self._output.flush()
                     if self._failure is None:
@@ -104,9 +120,8 @@ class Run:
             self._failure = error
         self._scope.cancel()
 
-    async def _to_the_end(self, code: str) -> Any:
-        self._worker = await self._workers.take()
-        snapshot = await self._step(lambda worker: self._begin(worker, code))
+    async def _to_the_end(self, begin: Callable[[Worker], Snapshot]) -> Any:
+        snapshot = await self._step(begin)
         while not isinstance(snapshot, MontyComplete):
             waiting = snapshot
             if await self._wait(waiting):
@@ -124,6 +139,8 @@ class Run:
         """Return when one of the calls that the code waits for has an outcome; False when the
         run has been parked meanwhile."""
         begun, self._driving.to_begin = self._driving.to_begin, []
+        if begun and self._host.durable:
+            await self._checkpoint(waiting)
         calls = self._driving.waits_for()
         timer = None
         if self._park_after is not None and isinstance(waiting, FutureSnapshot):
@@ -143,6 +160,17 @@ class Run:
             await self._parking.wait()
             self._parking = None
         return self._worker is not None
+
+    async def _checkpoint(self, waiting: Waiting) -> None:
+        worker, already, self._saved = self._worker, self._saved, False
+        if worker is None or already:
+            return
+        await self._output.flush()
+        snapshot = await worker.do(waiting.dump)
+        awaited = self._driving.awaited()
+        saved = Checkpoint(snapshot, self.state, self._has_prelude, awaited)
+        keys = [str(call.number) for call in awaited if call.tool is not None]
+        await self._host.checkpoint(saved.to_bytes(), keys)
 
     def _park_soon(self, waiting: FutureSnapshot) -> None:
         self._parking = Once()
@@ -192,11 +220,14 @@ class Run:
         )
 
     def _restore(self, worker: Worker) -> Snapshot:
-        return self._enter(worker).load_snapshot(
+        self._prepared = False
+        snapshot = self._enter(worker).load_snapshot(
             self._parked,
             external_lookup=self._calls.lookup(),
             print_callback=self._output.printed,
         )
+        self._prepared = True
+        return snapshot
 
     def _enter(self, worker: Worker) -> MontySession:
         worker.enter(

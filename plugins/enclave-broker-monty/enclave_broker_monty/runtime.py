@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from enclave_broker_core.contracts import OpenContext, RuntimeHost
 
+from .checkpoints import MAGIC, Checkpoint
 from .config import MontyConfig
 from .saved_state import SavedState
 from .session import MontySession
@@ -17,6 +18,7 @@ class MontyRuntime:
     """A Runtime for Python. Any number of sessions can be open; workers are for runs."""
 
     language = "python"
+    durable = True
 
     def __init__(self, workers: Workers, config: MontyConfig) -> None:
         self._workers = workers
@@ -24,8 +26,13 @@ class MontyRuntime:
 
     def session(self, host: RuntimeHost, state: bytes | None = None) -> MontySession:
         """Open the code state of one session; RunError for a ``state`` that is none."""
-        saved = SavedState() if state is None else SavedState.from_bytes(state)
-        return MontySession(host, self._workers, self._config, saved)
+        saved, checkpoint = SavedState(), None
+        if state is not None and state.startswith(MAGIC):
+            checkpoint = Checkpoint.from_bytes(state)
+            saved = checkpoint.before
+        elif state is not None:
+            saved = SavedState.from_bytes(state)
+        return MontySession(host, self._workers, self._config, saved, checkpoint)
 
 
 @asynccontextmanager

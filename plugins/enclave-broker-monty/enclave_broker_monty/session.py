@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Awaitable, Callable
+from typing import Any, Self
 
 import anyio
 from pydantic import JsonValue
 from pydantic_monty import ResourceLimits
 
 from enclave_broker_core.contracts import RuntimeHost
+from enclave_broker_core.errors import RunError
 
 from .catalog import Catalog
+from .checkpoints import Checkpoint
 from .config import MontyConfig
 from .results import json_result
 from .run import Run
@@ -26,12 +29,18 @@ class MontySession:
     """
 
     def __init__(
-        self, host: RuntimeHost, workers: Workers, config: MontyConfig, state: SavedState
+        self,
+        host: RuntimeHost,
+        workers: Workers,
+        config: MontyConfig,
+        state: SavedState,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         self._host = host
         self._workers = workers
         self._config = config
         self._state = state
+        self._checkpoint = checkpoint
         self._catalog = Catalog(host, with_stubs=config.type_check)
         self._turn = anyio.Lock(fast_acquire=True)
 
@@ -42,6 +51,15 @@ class MontySession:
         """It holds nothing between its runs."""
 
     async def run(self, code: str, *, last: bool = False) -> JsonValue:
+        return await self._do(lambda run: run(code), last)
+
+    async def resume(self, *, last: bool = False) -> JsonValue:
+        checkpoint, self._checkpoint = self._checkpoint, None
+        if checkpoint is None:
+            raise RunError("there is no run to go on with")
+        return await self._do(lambda run: run.resume(checkpoint), last)
+
+    async def _do(self, work: Callable[[Run], Awaitable[Any]], last: bool) -> JsonValue:
         async with self._turn:
             run = Run(
                 self._host,
@@ -54,7 +72,7 @@ class MontySession:
                 last=last,
             )
             try:
-                value = await run(code)
+                value = await work(run)
             finally:
                 self._state = run.state
             return json_result(value, self._host.limits.max_result_bytes)
