@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -91,13 +91,13 @@ async def open_setup(
         for name, value in ready.values.items():
             broker.conceal(value, name)
         await stack.enter_async_context(broker)
-        plan = ready.draft.plan
+        plan, secrets = ready.draft.plan, Secrets(ready.sources, redactor)
         authenticators = [
-            await stack.enter_async_context(_opened(part, ready.document, redactor))
+            await stack.enter_async_context(_opened(part, ready.document, redactor, secrets))
             for part in plan.authenticators
         ]
         routes = [
-            await stack.enter_async_context(_opened(part, ready.document, redactor))
+            await stack.enter_async_context(_opened(part, ready.document, redactor, secrets))
             for part in plan.routes
         ]
 
@@ -168,7 +168,7 @@ async def check_backends(
         except BrokerError as problem:
             return [problem.message]
         for part in ready.draft.plan.parts():
-            said = await _try(part, ready.document, redactor)
+            said = await _try(part, ready.document, redactor, Secrets(ready.sources, redactor))
             failed += [] if said is None else [said]
     return failed
 
@@ -242,8 +242,10 @@ async def _ready(
 def _broker(ready: _Ready, redactor: Redactor) -> Broker:
     plan, settings = ready.draft.plan, ready.draft.settings
 
+    secrets = Secrets(ready.sources, redactor)
+
     def opened(part: Part) -> Any:
-        return _opened(part, ready.document, redactor)
+        return _opened(part, ready.document, redactor, secrets)
 
     if plan.store is None or plan.limiter is None:
         raise ConfigError("the configuration has no store or no limiter")
@@ -274,9 +276,13 @@ def _broker(ready: _Ready, redactor: Redactor) -> Broker:
 
 
 @asynccontextmanager
-async def _opened(part: Part, document: Document, redactor: Redactor) -> AsyncIterator[Any]:
+async def _opened(
+    part: Part, document: Document, redactor: Redactor, secrets: Secrets | None = None
+) -> AsyncIterator[Any]:
     """A part, open; its failure says where it stands, whose it is, and no secret."""
     context = OpenContext(part.name, str(document.base_dir))
+    if secrets is not None:
+        context = replace(context, secret=secrets.get)
     async with AsyncExitStack() as stack:
         try:
             entered = open_component(part.component, part.config, context)
@@ -289,12 +295,12 @@ async def _opened(part: Part, document: Document, redactor: Redactor) -> AsyncIt
         yield opened
 
 
-async def _try(part: Part, document: Document, redactor: Redactor) -> str | None:
+async def _try(part: Part, document: Document, redactor: Redactor, secrets: Secrets) -> str | None:
     """Open a part and ask whether it works: what is wrong, or None."""
     entered = False
     try:
         with anyio.fail_after(CHECK_TIME):
-            async with _opened(part, document, redactor) as opened:
+            async with _opened(part, document, redactor, secrets) as opened:
                 entered = True
                 if part.kind in ("store", "limiter"):
                     await opened.check()

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, JsonValue
 
 from .calls import ToolCall
+from .errors import SecretError
 from .events import Level, Phase
 from .models import (
     Admission,
@@ -33,16 +34,22 @@ Loop = Literal["asyncio", "trio"]
 ALL_LOOPS: frozenset[Loop] = frozenset({"asyncio", "trio"})
 
 
+async def _no_secret(name: str) -> str:
+    raise SecretError(f"no secret source knows {name!r}")
+
+
 @dataclass(frozen=True, slots=True)
 class OpenContext:
     """What a component may know when it opens: never the broker itself.
 
     ``name`` is what the configuration calls this part, ``base_dir`` what relative paths
-    in the configuration are relative to.
+    in the configuration are relative to. ``secret`` gives the value that a secret has now,
+    also while the part is open; SecretError when no source knows its name.
     """
 
     name: str
     base_dir: str = "."
+    secret: Callable[[str], Awaitable[str]] = field(default=_no_secret, repr=False)
 
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel, contravariant=True)

@@ -7,10 +7,11 @@ be tested on both event loops, step by step. A replica that is cut off counts as
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
+from anyio.lowlevel import checkpoint
 from enclave_broker_memory.store import MemoryStore
 
 from enclave_broker_core.calls import CallRecord
@@ -44,7 +45,7 @@ class Replica:
     """The SharedStore and DurableStore of one broker."""
 
     shared = True
-    lease = 1.0
+    lease = 0.1
 
     def __init__(self, backend: SharedMemory) -> None:
         self._backend = backend
@@ -76,20 +77,27 @@ class Replica:
     async def serve(self, holder: Holder) -> None:
         self._holder = holder
         backend = self._backend
-        while True:
-            changed = backend.changed
-            for session_id, replica in list(backend.holders.items()):
-                if self.alive and not replica.alive and backend.holders[session_id] is replica:
-                    backend.holders[session_id] = self
-                    record = await backend.memory.get(session_id)
-                    if record is not None and not record.state.ended:
-                        await holder.take_up(record)
-            await changed.wait()
+        try:
+            while True:
+                changed = backend.changed
+                for session_id, replica in list(backend.holders.items()):
+                    if self.alive and not replica.alive and backend.holders[session_id] is replica:
+                        await self._take_up(session_id, holder)
+                await changed.wait()
+        finally:
+            self.cut_off()
+
+    async def _take_up(self, session_id: str, holder: Holder) -> None:
+        self._backend.holders[session_id] = self
+        record = await self._backend.memory.get(session_id)
+        while record is not None and not record.state.ended:
+            with suppress(Exception):
+                return await holder.take_up(record)
+            await checkpoint()
+        return None
 
     async def ask(self, session_id: str, body: bytes) -> bytes:
-        record = await self.get(session_id)
-        if record is None:
-            raise SessionNotFoundError(f"there is no session {session_id!r}")
+        record = await self._found(session_id)
         if record.state.ended:
             raise SessionEndedError("the session has ended")
         replica = self._backend.holders[session_id]
@@ -138,14 +146,24 @@ class Replica:
 
     async def save(self, session_id: str, state: bytes, *, keep: Collection[str] = ()) -> None:
         self._require(session_id)
+        record = await self._found(session_id)
+        if record.state.ended:
+            raise SessionEndedError("the session has ended")
         self._backend.states[session_id] = state
         kept = self._backend.answers.get(session_id, {})
         self._backend.answers[session_id] = {one: kept[one] for one in keep if one in kept}
 
     async def saved(self, session_id: str) -> Saved | None:
+        await self._found(session_id)
         state = self._backend.states.get(session_id)
         answers = self._backend.answers.get(session_id, {})
         return None if state is None else Saved(state, dict(answers))
+
+    async def _found(self, session_id: str) -> SessionRecord:
+        record = await self.get(session_id)
+        if record is None:
+            raise SessionNotFoundError(f"there is no session {session_id!r}")
+        return record
 
     # What needs no lease
 

@@ -8,13 +8,18 @@ pytest.register_assert_rewrite(
     *(
         f"{__name__}.{module}"
         for module in (
+            "admission_suite",
             "authenticators",
             "checks",
+            "command_suite",
+            "durable_store_suite",
             "hosts",
+            "lease_suite",
             "limiters",
             "middleware",
             "policies",
             "providers",
+            "replica_suite",
             "runtimes",
             "samples",
             "secret_sources",
