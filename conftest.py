@@ -25,6 +25,8 @@ EACH = (
     "plugins/enclave-broker-cli/tests/test_run.py",
     "plugins/enclave-broker-client/tests/test_runs.py",
     "plugins/enclave-broker-client/tests/test_sync.py",
+    "plugins/enclave-broker-http/tests/test_provider.py",
+    "plugins/enclave-broker-http/tests/test_uri_template.py",
     "plugins/enclave-broker-network/tests/test_addresses.py",
     "plugins/enclave-broker-network/tests/test_bodies.py",
     "plugins/enclave-broker-network/tests/test_urls.py",

@@ -88,19 +88,21 @@ class Outbound:
     ) -> OutboundResponse:
         """Send a request and read its answer, following redirects.
 
-        ``within`` is the time left for all of it, in seconds; the rules' ``total`` holds too.
-        Any status is an answer. RefusedError when the guard refuses, UnreachableError,
+        All of it takes no longer than the rules' ``total``. ``within`` is what the caller has
+        left, in seconds: a retry for which that is too short is not waited for. It is the
+        caller, a tool call's deadline for example, that ends the request then. Any status is
+        an answer. RefusedError when the guard refuses, UnreachableError,
         OutboundTimeoutError, BrokenAnswerError and AnswerTooLargeError as they say. A request
         that may be repeated is, as ``retries`` says.
         """
         host = parse_url(request.url).origin.host
-        seconds = min(self._rules.timeouts.total, math.inf if within is None else within)
-        until = time.monotonic() + seconds
-        with anyio.move_on_after(seconds):
+        total = self._rules.timeouts.total
+        until = time.monotonic() + (total if within is None else min(total, within))
+        with anyio.move_on_after(total):
             return await repeated(
                 request, lambda: self._follow(request, on_progress), retries, until
             )
-        raise OutboundTimeoutError(f"{host} did not answer within {seconds:g} s", host=host)
+        raise OutboundTimeoutError(f"{host} did not answer within {total:g} s", host=host)
 
     async def _follow(
         self, request: OutboundRequest, on_progress: OnProgress | None
