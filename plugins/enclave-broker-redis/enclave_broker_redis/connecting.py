@@ -38,7 +38,13 @@ class Servers:
             options["username"] = config.username
         if config.password is not None:
             options["password"] = config.password.get_secret_value()
-        usual = {"socket_timeout": None, "socket_connect_timeout": config.timeout, "protocol": 2}
+        usual = {
+            "socket_timeout": None,
+            "socket_connect_timeout": config.timeout,
+            "protocol": 2,
+            # A user may be allowed nothing but what is needed.
+            "driver_info": None,
+        }
         self._options = options | usual | self._tls(config)
         self._service = ""
         self._sentinel: Sentinel | None = None

@@ -40,7 +40,18 @@ class Op:
     met with trouble, by the loop's clock.
     """
 
-    __slots__ = ("_future", "again", "asking", "command", "done", "give_up_at", "key", "script")
+    __slots__ = (
+        "_future",
+        "again",
+        "asking",
+        "command",
+        "done",
+        "failed",
+        "give_up_at",
+        "key",
+        "reply",
+        "script",
+    )
 
     def __init__(
         self,
@@ -54,7 +65,8 @@ class Op:
         self.again = again
         self.script = script
         self.asking = False
-        self.done = False
+        self.done = self.failed = False
+        self.reply: Any = None
         self.give_up_at: float | None = None
         self._future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
@@ -80,11 +92,12 @@ class Op:
 
     def answer(self, reply: Any) -> None:
         self.done = True
+        self.reply = reply
         if not self._future.done():
             self._future.set_result(reply)
 
     def fail(self, problem: Exception) -> None:
-        self.done = True
+        self.done = self.failed = True
         if not self._future.done():
             self._future.set_exception(problem)
             # Nobody may be left to be told.

@@ -1,0 +1,289 @@
+"""Sessions, their events and histories on Redis or Valkey, for any number of processes."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from itertools import count
+from time import monotonic
+
+import anyio
+
+from enclave_broker_core.calls import CallRecord
+from enclave_broker_core.contracts import OpenContext
+from enclave_broker_core.errors import (
+    SessionEndedError,
+    SessionExistsError,
+    SessionLostError,
+    SessionNotFoundError,
+    StoreError,
+    TooManySessionsError,
+)
+from enclave_broker_core.events import Draft, Event
+from enclave_broker_core.models import Claim, SessionRecord, SessionState
+from enclave_broker_core.store_abilities import Saved
+
+from .claims import Claims
+from .config import RedisConfig
+from .encoding import FIELDS, calls_of, events_of, stored_session
+from .engine import Engine, open_engine
+from .index import Index, Whose
+from .keys import Keys
+from .ops import Script
+from .wakeups import Wakeups
+from .writing import Writing, not_found
+
+_log = logging.getLogger(__name__)
+
+REMOVE = Script("remove")
+
+# A refused caller that came back at once would only be refused again.
+_SHORTEST_RETRY = 0.1
+
+
+class RedisStore:
+    """The SessionStore on Redis or Valkey; see ``store_abilities`` for what it can do besides.
+
+    What has to be done in two steps, because a cluster has the lists of all sessions elsewhere
+    than the session, is finished by ``sweep`` when the second step fails.
+    """
+
+    shared = True
+
+    def __init__(self, engine: Engine, config: RedisConfig) -> None:
+        self.engine = engine
+        self.keys = Keys(config.prefix)
+        self.replica = secrets.token_hex(6)
+        self.wakeups = Wakeups()
+        self.writing = Writing(engine, self.keys, config, self.replica, self.wakeups)
+        self.index = Index(engine, self.keys, config.max_ended)
+        self._claims = Claims(engine, self.keys, config, self.replica)
+        self._grace = config.grace
+        self._numbers = count()
+        # Places that nobody has any more, and ends that have not been written.
+        self._vacant: dict[str, Whose] = {}
+        self._unended: dict[str, tuple[Draft, SessionState, float]] = {}
+
+    async def create(
+        self,
+        record: SessionRecord,
+        *,
+        max_open: int | None = None,
+        max_of_principal: int | None = None,
+    ) -> None:
+        whose = Whose.of(record, self.replica, f"{self.replica}.{next(self._numbers)}")
+        created = False
+        try:
+            reply = await self.index.reserve(record, whose, max_open, max_of_principal)
+            if reply[0] in (b"principal", b"all"):
+                raise _too_many(record, *reply)
+            if reply[0] == b"ok":
+                created = await self.writing.create(record, whose.creation)
+            if not created:
+                raise SessionExistsError(f"the session id {record.id!r} is taken")
+        finally:
+            if not created:
+                with anyio.CancelScope(shield=True):
+                    await self._vacate(record.id, whose)
+
+    async def get(self, session_id: str) -> SessionRecord | None:
+        record = self.engine.do("GET", self.keys.of(session_id, "r"))
+        fields = self.engine.do("HMGET", self.keys.of(session_id, "s"), *FIELDS)
+        record_json, known = await record, await fields
+        if record_json is None or known[0] is None:
+            return None
+        return stored_session(record_json, known)
+
+    async def list(
+        self,
+        *,
+        principal_id: str | None = None,
+        tenant: str | None = None,
+        include_ended: bool = False,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> Sequence[SessionRecord]:
+        """``after`` may have been deleted meanwhile; one never heard of is not found."""
+        behind: float | None = 0.0
+        if after is not None:
+            behind = await self.index.number(after)
+            if behind is None:
+                raise not_found(after)
+        found: list[SessionRecord] = []
+        while behind is not None and len(found) < limit:
+            wanted = limit - len(found)
+            ids, behind = await self.index.page(principal_id, tenant, include_ended, wanted, behind)
+            # Some may have gone or ended after the lists were looked at.
+            found += [
+                record
+                for record in await self._records(ids)
+                if record is not None and (include_ended or not record.state.ended)
+            ]
+        return found
+
+    async def _records(self, ids: Sequence[str]) -> Sequence[SessionRecord | None]:
+        found: list[SessionRecord | None] = [None] * len(ids)
+
+        async def get(place: int, id: str) -> None:
+            found[place] = await self.get(id)
+
+        async with anyio.create_task_group() as tasks:
+            for place, id in enumerate(ids):
+                tasks.start_soon(get, place, id)
+        return found
+
+    async def append(
+        self,
+        session_id: str,
+        event: Draft,
+        call: CallRecord | None = None,
+        *,
+        answer: bytes | None = None,
+    ) -> int:
+        return await self.writing.append(session_id, event, call, answer)
+
+    async def end(self, session_id: str, final: Draft, state: SessionState, at: float) -> bool:
+        if not state.ended:
+            raise ValueError(f"{state.value!r} is not the state of a session that has ended")
+        try:
+            await self.writing.finish(session_id, final, state, at, self._claims.names(session_id))
+        except SessionEndedError:
+            return False
+        except StoreError:
+            # Who holds a session is done with it now: nobody else would end it.
+            self._unended[session_id] = final, state, at
+            raise
+        with anyio.CancelScope(shield=True):
+            await self._conclude(session_id, at)
+        return True
+
+    async def _conclude(self, session_id: str, at: float) -> None:
+        """Let the lists know that a session has ended."""
+        whose = await self.index.whose(session_id)
+        if whose is not None:
+            for over in await self.index.conclude(session_id, whose, at):
+                await self.delete(over)
+
+    async def read(
+        self, session_id: str, from_seq: int = 1, *, limit: int = 1000, wait: float | None = None
+    ) -> Sequence[Event]:
+        _, ended, found = await self._look(session_id, from_seq, limit)
+        if found or ended or not wait:
+            return found
+        until = monotonic() + wait
+        async with self.wakeups.following(session_id) as bell:
+            first: bytes | None = None
+            while True:
+                which, ended, found = await self._look(session_id, from_seq, limit)
+                if first is not None and which != first:
+                    # Another session has got the id meanwhile.
+                    raise not_found(session_id)
+                first = which
+                rest = until - monotonic()
+                if found or ended or rest <= 0:
+                    return found
+                await bell.wait(rest)
+
+    async def _look(
+        self, session_id: str, from_seq: int, limit: int
+    ) -> tuple[bytes, bool, Sequence[Event]]:
+        """Which session it is, whether it has ended, and its events from ``from_seq`` on."""
+        # In this order: with the end of a session its final event is there.
+        known = self.engine.do("HMGET", self.keys.of(session_id, "s"), "i", "st")
+        log = self.keys.of(session_id, "e")
+        entries = self.engine.do("XRANGE", log, max(0, from_seq), "+", "COUNT", limit)
+        which, state = await known
+        if which is None:
+            raise not_found(session_id)
+        return which, state is not None, events_of(session_id, await entries)
+
+    async def history(self, session_id: str) -> Sequence[CallRecord]:
+        known = self.engine.do("EXISTS", self.keys.of(session_id, "s"))
+        entries = self.engine.do("XRANGE", self.keys.of(session_id, "h"), "-", "+")
+        if not await known:
+            raise not_found(session_id)
+        return calls_of(await entries)
+
+    async def claim(
+        self,
+        session_id: str,
+        key: str,
+        fingerprint: str,
+        *,
+        seconds: float,
+        wait: float | None = None,
+    ) -> Claim:
+        return await self._claims.claim(session_id, key, fingerprint, seconds, wait)
+
+    async def settle(self, session_id: str, key: str, answer: bytes) -> None:
+        await self._claims.settle(session_id, key, answer)
+
+    async def release(self, session_id: str, key: str) -> None:
+        await self._claims.release(session_id, key)
+
+    async def save(self, session_id: str, state: bytes, *, keep: Collection[str] = ()) -> None:
+        await self.writing.save(session_id, state, keep)
+
+    async def saved(self, session_id: str) -> Saved | None:
+        return await self.writing.saved(session_id)
+
+    async def delete(self, session_id: str) -> bool:
+        whose = await self.index.whose(session_id)
+        names = [*self.writing.names(session_id), *self._claims.names(session_id)]
+        removed = await self.engine.run(REMOVE, names, []).finished()
+        self.writing.let_go(session_id)
+        listed = whose is not None and await self.index.forget(session_id, whose)
+        if isinstance(removed, bytes):
+            self.wakeups.tell(session_id, removed)
+        self.wakeups.wake(session_id)
+        self._claims.wake(session_id)
+        return listed or removed != 0
+
+    async def sweep(self, now: float) -> int:
+        for session_id, whose in list(self._vacant.items()):
+            await self.index.forget(session_id, whose)
+            self._vacant.pop(session_id, None)
+        for session_id, how in list(self._unended.items()):
+            try:
+                await self.end(session_id, *how)
+            except (SessionNotFoundError, SessionLostError):
+                _log.info("session %s needs no end from here any more", session_id)
+            self._unended.pop(session_id, None)
+        swept = 0
+        while due := await self.index.ended_before(now - self._grace):
+            swept += sum([await self.delete(session_id) for session_id in due])
+        return swept
+
+    async def check(self) -> None:
+        await self.engine.check()
+
+    async def _vacate(self, session_id: str, whose: Whose) -> None:
+        """Give back the place of a session that was not created."""
+        self._vacant[session_id] = whose
+        try:
+            await self.index.forget(session_id, whose)
+        except StoreError as problem:
+            _log.warning("the place of %s is given back later: %s", session_id, problem)
+        else:
+            del self._vacant[session_id]
+
+
+@asynccontextmanager
+async def open_store(config: RedisConfig, context: OpenContext) -> AsyncIterator[RedisStore]:
+    async with open_engine(config) as engine:
+        yield RedisStore(engine, config)
+
+
+def _too_many(
+    record: SessionRecord, bound: bytes, count: int, next_expiry: bytes
+) -> TooManySessionsError:
+    """The refusal of one more; it says when the next of those that are open expires."""
+    whose = f" of {record.principal_id!r}" if bound == b"principal" else ""
+    left = float(next_expiry) - time.time() if next_expiry else 0.0
+    return TooManySessionsError(
+        f"{count} sessions{whose} are open and no more may be",
+        retry_after=max(_SHORTEST_RETRY, left),
+    )
