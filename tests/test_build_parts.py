@@ -17,6 +17,7 @@ from enclave_broker_core import (
     OpenContext,
     PluginError,
     Principal,
+    SecretError,
     ToolContext,
     hookimpl,
     open_broker,
@@ -287,3 +288,50 @@ async def test_a_source_is_entered_once_whatever_it_is() -> None:
 
         async with broker.session() as session:
             assert await session.call("length") == len(HIDDEN)
+
+
+async def test_a_part_can_ask_for_a_secret_as_it_is_now() -> None:
+    values = {"TOKEN": "first of all"}
+    asked: list[str] = []
+
+    class Source:
+        async def get(self, name: str) -> str | None:
+            return values.get(name)
+
+    @asynccontextmanager
+    async def open_source(config: Any, context: OpenContext) -> AsyncIterator[Source]:
+        yield Source()
+
+    class Provider:
+        def __init__(self, context: OpenContext) -> None:
+            self._context = context
+
+        async def tools(self) -> list[Any]:
+            asked.append(await self._context.secret("TOKEN"))
+            values["TOKEN"] = "changed since"
+            asked.append(await self._context.secret("TOKEN"))
+            with pytest.raises(SecretError):
+                await self._context.secret("OTHER")
+            return []
+
+        async def watch(self, publish: Any) -> None: ...
+
+    @asynccontextmanager
+    async def open_provider(config: Any, context: OpenContext) -> AsyncIterator[Provider]:
+        assert "secret" not in repr(context)
+        yield Provider(context)
+
+    class Plugin:
+        @hookimpl
+        def enclave_secret_sources(self) -> list[Component]:
+            return [Component("mine", open_source)]
+
+        @hookimpl
+        def enclave_tool_providers(self) -> list[Component]:
+            return [Component("mine", open_provider)]
+
+    config = {"secrets": [{"use": "mine"}], "tools": [{"use": "mine"}]}
+    async with open_broker(config, plugins=[Plugin()]):
+        assert asked == ["first of all", "changed since"]
+    with pytest.raises(SecretError):
+        await OpenContext("alone").secret("TOKEN")
