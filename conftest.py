@@ -17,6 +17,7 @@ ONCE = (
     "tests/testing",
     "plugins/enclave-broker-cli/tests",
     "plugins/enclave-broker-client/tests",
+    "plugins/enclave-broker-quickjs/tests",
     "plugins/enclave-broker-redis/tests",
     "plugins/enclave-broker-server/tests",
 )
@@ -30,6 +31,7 @@ EACH = (
     "plugins/enclave-broker-network/tests/test_addresses.py",
     "plugins/enclave-broker-network/tests/test_bodies.py",
     "plugins/enclave-broker-network/tests/test_urls.py",
+    "plugins/enclave-broker-quickjs/tests/test_language.py",
     "plugins/enclave-broker-server/tests/test_catalog.py",
     "plugins/enclave-broker-server/tests/test_sessions.py",
     "plugins/enclave-broker-server/tests/test_streams.py",
