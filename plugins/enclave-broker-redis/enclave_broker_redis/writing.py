@@ -155,7 +155,7 @@ class Writing:
         names = self.names(session_id, 5)
 
         def begin(token: str, place: int) -> Op:
-            arguments = (token, place - 1, number, state, *keep)
+            arguments: list[Argument] = [token, place - 1, number, state, *keep]
             return self._engine.run(self._save, names, arguments)
 
         await self.write(session_id, begin, places=0)
