@@ -25,6 +25,10 @@ class Keys:
         """Another one for all sessions."""
         return self._all + what
 
+    def window(self, key: str) -> str:
+        """Of one that is no session's: wherever its key is."""
+        return f"{self._prefix}:w:{key}"
+
     def holds(self, replica: str) -> str:
         return f"{self._all}holds:{replica}"
 
