@@ -29,6 +29,15 @@ class Commands(typer.core.TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         return super().get_command(ctx, cmd_name) or self._added(ctx).get(cmd_name)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """A plugin's command may have two words, the first of which is a command of its own."""
+        if len(args) > 1 and not args[1].startswith("-"):
+            words = " ".join(args[:2])
+            found = self._added(ctx, quiet=True).get(words)
+            if found is not None:
+                return words, found, args[2:]
+        return super().resolve_command(ctx, args)
+
     def _added(self, ctx: Any, *, quiet: bool = False) -> dict[str, Any]:
         """Loaded once for a command line: help and completion ask for each of them."""
         known: dict[str, Any] | None = ctx.meta.get(__name__)

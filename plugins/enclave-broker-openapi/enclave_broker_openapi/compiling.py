@@ -106,6 +106,7 @@ class Compiler:
             headers=(("Accept", answers.accept()), *self._headers),
             fixed=fixed,
             idempotent=operation.method in IDEMPOTENT,
+            header_lines=self._config.header_lists == "lines",
         )
         secrets = secret_names(use.credential for use in choice.uses)
         return Compiled(

@@ -62,7 +62,9 @@ class OpenapiConfig(Frozen):
     for the document's own. ``description`` is a template with ``{summary}``,
     ``{description}``, ``{method}``, ``{path}``, ``{operation}`` and ``{tags}``. ``arguments``
     are values that are sent with every operation that has a parameter of that name; callers
-    do not see it. ``headers`` are sent with every request, also for the document.
+    do not see it. ``headers`` are sent with every request, also for the document. A list in
+    a header is one line with commas, as OpenAPI says, or with ``header_lists = "lines"`` a
+    line for each item, as some services read it.
 
     ``refresh`` is how often, in seconds, the document is looked at again, 0 for never;
     without a document at the start, ``required`` fails and otherwise there are no tools yet.
@@ -81,6 +83,7 @@ class OpenapiConfig(Frozen):
     description: str = "{summary}\n\n{description}"
     arguments: Mapping[str, Any] = Field(default_factory=dict)
     headers: Mapping[str, str] = Field(default_factory=dict)
+    header_lists: Literal["joined", "lines"] = "joined"
     timeout: Seconds | None = None
     retries: Annotated[int, Ge(0)] = 2
     refresh: Annotated[float, Ge(0)] = 300.0

@@ -38,6 +38,7 @@ class RequestPlan:
     headers: tuple[tuple[str, str], ...]
     fixed: Mapping[str, Any] = field(default_factory=dict)
     idempotent: bool = False
+    header_lines: bool = False
 
     def request(self, arguments: Mapping[str, Any], credentials: Shown) -> OutboundRequest:
         """The request; ArgumentsError for arguments that have no place in it."""
@@ -53,8 +54,11 @@ class RequestPlan:
             if parameter.location == "query":
                 query += in_query(parameter, value)
             elif parameter.location == "header":
-                text = in_header(parameter, value)
-                headers += [] if text is None else [(parameter.name, text)]
+                if self.header_lines and isinstance(value, list):
+                    texts = [in_header(parameter, item) for item in value]
+                else:
+                    texts = [in_header(parameter, value)]
+                headers += [(parameter.name, text) for text in texts if text is not None]
             elif parameter.location == "cookie":
                 cookies += in_cookie(parameter, value)
             else:

@@ -1,0 +1,395 @@
+"""A service whose document FastAPI wrote: what it receives is what was meant."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from datetime import date
+from enum import Enum
+from typing import Annotated, Any, Literal
+
+import pytest
+from fastapi import (
+    APIRouter,
+    Body,
+    Cookie,
+    Depends,
+    FastAPI,
+    File,
+    Form,
+    Header,
+    HTTPException,
+    Path,
+    Query,
+    Request,
+    Response,
+    UploadFile,
+)
+from fastapi.responses import PlainTextResponse
+from fastapi.security import (
+    APIKeyCookie,
+    APIKeyHeader,
+    APIKeyQuery,
+    HTTPAuthorizationCredentials,
+    HTTPBasic,
+    HTTPBasicCredentials,
+    HTTPBearer,
+)
+from pydantic import BaseModel, Field
+
+from enclave_broker_core.errors import ArgumentsError, ToolError
+
+pytestmark = pytest.mark.anyio
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"]
+    lives: int = 9
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+    barks: bool
+
+
+class Node(BaseModel):
+    name: str
+    children: list[Node] = []
+
+
+class Item(BaseModel):
+    name: str = Field(min_length=1)
+    price: float | None = None
+    tags: list[str] = []
+    pet: Annotated[Cat | Dog, Field(discriminator="kind")] | None = None
+    when: date | None = None
+
+
+class Filter(BaseModel):
+    limit: int = Field(100, gt=0, le=100)
+    order_by: Literal["a", "b"] = "a"
+    tags: list[str] = []
+
+
+class Login(BaseModel):
+    user: str
+    password: str
+
+
+router = APIRouter()
+
+
+@router.get("/path/{text}/{number}/{colour}")
+async def paths(text: str, number: int, colour: Colour, ratio: float = Query(alias="number")):  # type: ignore[no-untyped-def]
+    return {"text": text, "number": number, "colour": colour, "ratio": ratio}
+
+
+@router.get("/query")
+async def queries(  # type: ignore[no-untyped-def]
+    q: str,
+    many: Annotated[list[int], Query()] = [],  # noqa: B006
+    flag: bool = False,
+    when: date | None = None,
+    odd: Annotated[str | None, Query(alias="odd[name]")] = None,
+):
+    return {"q": q, "many": many, "flag": flag, "when": when, "odd": odd}
+
+
+@router.get("/filter")
+async def filtered(given: Annotated[Filter, Query()]):  # type: ignore[no-untyped-def]
+    return given
+
+
+@router.get("/headers")
+async def headers(  # type: ignore[no-untyped-def]
+    user_agent: Annotated[str, Header()],
+    x_number: Annotated[int | None, Header()] = None,
+):
+    return {"user_agent": user_agent, "x_number": x_number}
+
+
+@router.get("/header-lists")
+async def header_lists(x_many: Annotated[list[str], Header()]):  # type: ignore[no-untyped-def]
+    return x_many
+
+
+@router.get("/cookies")
+async def cookies(  # type: ignore[no-untyped-def]
+    session: Annotated[str, Cookie()], level: Annotated[int | None, Cookie()] = None
+):
+    return {"session": session, "level": level}
+
+
+@router.post("/items")
+async def create_item(item: Item):  # type: ignore[no-untyped-def]
+    return item
+
+
+@router.put("/items/{item_id}")
+async def update_item(  # type: ignore[no-untyped-def]
+    item_id: Annotated[int, Path(ge=1)],
+    item: Item,
+    owner: Annotated[Login, Body()],
+    weight: Annotated[int, Body()] = 1,
+):
+    return {"item_id": item_id, "item": item, "owner": owner, "weight": weight}
+
+
+@router.post("/tree")
+async def tree(node: Node) -> Node:
+    return node
+
+
+@router.post("/scalar")
+async def scalar(value: Annotated[int, Body()]):  # type: ignore[no-untyped-def]
+    return value
+
+
+@router.post("/list")
+async def listed(values: list[Item]):  # type: ignore[no-untyped-def]
+    return values
+
+
+@router.post("/form")
+async def form(  # type: ignore[no-untyped-def]
+    user: Annotated[str, Form()],
+    many: Annotated[list[int], Form()],
+    note: Annotated[str | None, Form()] = None,
+):
+    return {"user": user, "many": many, "note": note}
+
+
+@router.post("/form-model")
+async def form_model(login: Annotated[Login, Form()]):  # type: ignore[no-untyped-def]
+    return login
+
+
+@router.post("/files")
+async def files(  # type: ignore[no-untyped-def]
+    one: UploadFile,
+    raw: Annotated[bytes, File()],
+    title: Annotated[str, Form()],
+    many: list[UploadFile] | None = None,
+):
+    return {
+        "one": [one.filename, one.content_type, base64.b64encode(await one.read())],
+        "raw": base64.b64encode(raw),
+        "title": title,
+        "many": [[each.filename, (await each.read()).decode()] for each in many or []],
+    }
+
+
+@router.get("/basic")
+async def basic(who: Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]):  # type: ignore[no-untyped-def]
+    return [who.username, who.password]
+
+
+@router.get("/bearer")
+async def bearer(who: Annotated[HTTPAuthorizationCredentials, Depends(HTTPBearer())]):  # type: ignore[no-untyped-def]
+    return who.credentials
+
+
+@router.get("/key-in-header")
+async def key_in_header(key: Annotated[str, Depends(APIKeyHeader(name="X-Key"))]):  # type: ignore[no-untyped-def]
+    return key
+
+
+@router.get("/key-in-query")
+async def key_in_query(q: str, key: Annotated[str, Depends(APIKeyQuery(name="key"))]):  # type: ignore[no-untyped-def]
+    return [q, key]
+
+
+@router.get("/key-in-cookie")
+async def key_in_cookie(key: Annotated[str, Depends(APIKeyCookie(name="sid"))]):  # type: ignore[no-untyped-def]
+    return key
+
+
+@router.get("/open")
+async def open_to_all(request: Request):  # type: ignore[no-untyped-def]
+    return sorted(set(request.headers) & {"authorization", "cookie", "x-key"})
+
+
+@router.get("/text", response_class=PlainTextResponse)
+async def text() -> str:
+    return "plain"
+
+
+@router.get("/bytes")
+async def raw() -> Response:
+    return Response(b"\x00\xff", media_type="application/x-thing")
+
+
+@router.delete("/nothing", status_code=204)
+async def nothing() -> None: ...
+
+
+@router.get("/missing")
+async def missing() -> None:
+    raise HTTPException(404, "there is no such thing")
+
+
+AUTH = {
+    "HTTPBasic": {"type": "basic", "username": "ada", "password": "a:b c"},
+    "HTTPBearer": {"type": "bearer", "token": {"secret": "TOKEN"}},
+    "APIKeyHeader": {"type": "api_key", "key": "header-key"},
+    "APIKeyQuery": {"type": "api_key", "key": "query key&"},
+    "APIKeyCookie": {"type": "api_key", "key": "cookie-key"},
+}
+SECRETS = {"TOKEN": "bearer-token"}
+ITEM = {"name": "x", "price": 1.5, "tags": ["a", "b"], "pet": None, "when": "2026-01-31"}
+TREE = {"name": "a", "children": [{"name": "b", "children": [{"name": "c", "children": []}]}]}
+BINARY = base64.b64encode(bytes(range(256))).decode()
+
+# Tool, arguments, and what the service says it got: the arguments themselves unless given.
+CALLS: list[tuple[str, dict[str, Any], Any]] = [
+    (
+        "paths_path__text___number___colour__get",
+        {"text": "a b?#%é", "number_path": -3, "colour": "blue", "number_query": 0.25},
+        {"text": "a b?#%é", "number": -3, "colour": "blue", "ratio": 0.25},
+    ),
+    (
+        "queries_query_get",
+        {"q": "a&b=c+d e", "many": [3, 1], "flag": True, "when": "2026-02-03", "odd_name": "é"},
+        {"q": "a&b=c+d e", "many": [3, 1], "flag": True, "when": "2026-02-03", "odd": "é"},
+    ),
+    (
+        "queries_query_get",
+        {"q": ""},
+        {"q": "", "many": [], "flag": False, "when": None, "odd": None},
+    ),
+    (
+        "filtered_filter_get",
+        {"limit": 5, "tags": ["x,y", "z"]},
+        {"limit": 5, "order_by": "a", "tags": ["x,y", "z"]},
+    ),
+    (
+        "headers_headers_get",
+        {"user-agent": "me/1.0 (x; y)", "x-number": 7},
+        {"user_agent": "me/1.0 (x; y)", "x_number": 7},
+    ),
+    ("header_lists_header_lists_get", {"x-many": ["a", "b"]}, ["a", "b"]),
+    ("cookies_cookies_get", {"session": "s-1=", "level": 2}, {"session": "s-1=", "level": 2}),
+    ("create_item_items_post", {"body": ITEM}, ITEM),
+    (
+        "create_item_items_post",
+        {"body": {"name": "x", "pet": {"kind": "dog", "barks": True}}},
+        {
+            "name": "x",
+            "price": None,
+            "tags": [],
+            "pet": {"kind": "dog", "barks": True},
+            "when": None,
+        },
+    ),
+    (
+        "update_item_items__item_id__put",
+        {"item_id": 4, "body": {"item": ITEM, "owner": {"user": "u", "password": "p"}}},
+        {"item_id": 4, "item": ITEM, "owner": {"user": "u", "password": "p"}, "weight": 1},
+    ),
+    ("tree_tree_post", {"body": TREE}, TREE),
+    ("scalar_scalar_post", {"body": 5}, 5),
+    ("listed_list_post", {"body": [ITEM, ITEM]}, [ITEM, ITEM]),
+    (
+        "form_form_post",
+        {"body": {"user": "a&b= é+", "many": [1, 2], "note": "x\r\ny"}},
+        {"user": "a&b= é+", "many": [1, 2], "note": "x\r\ny"},
+    ),
+    (
+        "form_model_form_model_post",
+        {"body": {"user": "u", "password": "%&="}},
+        {"user": "u", "password": "%&="},
+    ),
+    (
+        "files_files_post",
+        {
+            "body": {
+                "one": {
+                    "base64": BINARY,
+                    "filename": "é b;c.png",
+                    "content_type": "image/png",
+                },
+                "raw": {"base64": BINARY},
+                "title": "ü\r\n--x",
+                "many": ["first", {"text": "second", "filename": "2.txt"}],
+            }
+        },
+        {
+            "one": ["é b;c.png", "image/png", BINARY],
+            "raw": BINARY,
+            "title": "ü\r\n--x",
+            "many": [["many", "first"], ["2.txt", "second"]],
+        },
+    ),
+    ("basic_basic_get", {}, ["ada", "a:b c"]),
+    ("bearer_bearer_get", {}, "bearer-token"),
+    ("key_in_header_key_in_header_get", {}, "header-key"),
+    ("key_in_query_key_in_query_get", {"q": "x"}, ["x", "query key&"]),
+    ("key_in_cookie_key_in_cookie_get", {}, "cookie-key"),
+    ("open_to_all_open_get", {}, []),
+    ("text_text_get", {}, "plain"),
+    ("raw_bytes_get", {}, {"base64": "AP8=", "content_type": "application/x-thing"}),
+    ("nothing_nothing_delete", {}, None),
+]
+
+
+@pytest.fixture(scope="module")
+def url(serve: Callable[[Any], str]) -> str:
+    app = FastAPI()
+    app.include_router(router)
+    return serve(app)
+
+
+async def test_the_service_receives_what_was_meant(
+    url: str, open_tools: Any, call: Callable[..., Any]
+) -> None:
+    async with open_tools(
+        spec=f"{url}/openapi.json", auth=AUTH, header_lists="lines"
+    ) as provider:
+        assert provider.outcome.broken == [], provider.outcome.broken
+        assert provider.outcome.notes == []
+        names = {tool.spec.name for tool in await provider.tools()}
+        assert names == {f"api:{name}" for name, _, _ in CALLS} | {"api:missing_missing_get"}
+        for name, arguments, expected in CALLS:
+            received = await call(provider, f"api:{name}", arguments, SECRETS)
+            assert received == expected, name
+
+
+async def test_what_the_service_refuses_is_told(
+    url: str, open_tools: Any, call: Callable[..., Any]
+) -> None:
+    async with open_tools(spec=f"{url}/openapi.json") as provider:
+        with pytest.raises(ToolError, match=r"404 Not Found.*there is no such thing"):
+            await call(provider, "api:missing_missing_get")
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "a/b", "%2e%2e", "a\r\nb", "..%2f"])
+async def test_a_path_argument_stays_in_its_place(
+    url: str, open_tools: Any, call: Callable[..., Any], text: str
+) -> None:
+    async with open_tools(spec=f"{url}/openapi.json") as provider:
+        arguments = {"text": text, "number_path": 1, "colour": "red", "number_query": 1}
+        with pytest.raises(ArgumentsError) as caught:
+            await call(provider, "api:paths_path__text___number___colour__get", arguments)
+        assert caught.value.code == "VALIDATION_ERROR"
+        assert caught.value.fields[0][0] == "text"
+
+
+async def test_the_schemas_are_those_of_the_document(url: str, open_tools: Any) -> None:
+    async with open_tools(spec=f"{url}/openapi.json") as provider:
+        tools = {tool.spec.name: tool.spec for tool in await provider.tools()}
+    spec = tools["api:tree_tree_post"]
+    assert spec.input_schema["properties"]["body"] == {"$ref": "#/$defs/Node-Input"}
+    assert spec.input_schema["required"] == ["body"]
+    node = spec.input_schema["$defs"]["Node-Input"]
+    assert node["properties"]["children"]["items"] == {"$ref": "#/$defs/Node-Input"}
+    assert spec.output_schema is not None
+    assert spec.output_schema["$ref"] == "#/$defs/Node-Output"
+    assert (spec.read_only, spec.idempotent) == (False, False)
+    assert tools["api:queries_query_get"].read_only
+    put = tools["api:update_item_items__item_id__put"]
+    assert (put.read_only, put.idempotent) == (False, True)
