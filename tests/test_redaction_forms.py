@@ -65,6 +65,26 @@ def test_fragments_and_other_texts_are_left() -> None:
     assert redactor_of("short").text(base64.b64encode(b"short").decode() * 3) == "c2hvcnQ=" * 3
 
 
+@pytest.mark.parametrize("length", [8, 30, 57])
+def test_the_longest_of_several_goes_first_in_every_form(length: int) -> None:
+    short = ("password/" * 9)[:length]
+    long = f"{short}-of-ada"
+    for values in ((short, long), (long, short)):
+        redactor = redactor_of(*values)
+        for value in values:
+            for how, encode in IN_URLS.items():
+                assert redactor.text(f"<{encode(value)}>") == f"<{BLOT}>", how
+            for text in in_base64("", value, ""):
+                assert redactor.text(f"<{text}>").replace("%3D", "") == f"<{BLOT}>"
+
+
+def test_a_percent_sign_and_a_backslash_that_are_left_as_they_are() -> None:
+    redactor = redactor_of("50%25 off\\all")
+    assert redactor.text("?key=50%25%20off%5Call&") == f"?key={BLOT}&"
+    assert redactor.text("?key=50%2525%20off\\all&") == f"?key={BLOT}&"
+    assert redactor.json(rb'"?key=50%2525%20off\\all&"') == f'"?key={BLOT}&"'.encode()
+
+
 def test_a_long_value_goes_as_a_whole() -> None:
     secret = "".join(f"{number:x}/" for number in range(9_000))
     redactor = redactor_of(secret)
@@ -81,6 +101,7 @@ def test_of_a_secret_the_newest_values_are_kept() -> None:
     redactor.add("the-value-of-another", "ANOTHER")
     for value in values:
         redactor.add(value, "TOKEN")
+        assert redactor.text(values[0]) == BLOT
         redactor.add(values[0], "TOKEN")  # still in use
     for value in [values[0], *values[-KEPT + 1 :], "the-value-of-another"]:
         assert redactor.text(f"<{value}>") == f"<{BLOT}>"

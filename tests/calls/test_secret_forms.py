@@ -11,7 +11,7 @@ import pytest
 from written_secrets import IN_URLS, holds, in_base64
 
 from enclave_broker_core import Broker, LoggingMiddleware, Session, ToolContext, ToolError
-from enclave_broker_core.redaction import BLOT
+from enclave_broker_core.redaction import BLOT, KEPT
 
 pytestmark = pytest.mark.anyio
 
@@ -122,6 +122,10 @@ async def test_the_values_before_and_after_a_rotation_are_hidden() -> None:
         assert await session.call("t") == [BLOT, "the-value-after", 16]
         vault.value = "the-value-after"
         assert await session.call("t") == [BLOT, BLOT, 15]
+        for number in range(KEPT - 1):
+            vault.value = f"rotated-{number:04}"
+            assert await session.call("t") == [BLOT, BLOT, 12] or number == KEPT - 2
+        assert await session.call("t") == ["the-value-before", BLOT, 12]
 
 
 async def test_details_that_are_no_json_are_left_out() -> None:
