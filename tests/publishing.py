@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import anyio
-from enclave_broker_server.jwks import JwksSettings, RemoteKeys, open_remote_keys
+from enclave_broker_server.jwks import RemoteKeys, open_remote_keys
+from enclave_broker_server.jwks_settings import JwksSettings
 from issuers import jwks
 from joserfc.jwk import Key
 

@@ -7,9 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, JsonValue, SecretStr, field_validator, model_validator
 
-from .jwks import JwksSettings, require_safe
-from .key_ring import KeyRing, KeyUnusableError, VerifyingKey, keys_in
-from .signed import LARGEST
+from .jwks_settings import JwksSettings, require_safe
 
 PublicAlgorithm = Literal[
     "RS256",
@@ -32,6 +30,8 @@ Name = Annotated[str, Field(min_length=1)]
 PUBLIC = frozenset(get_args(PublicAlgorithm)) - {"ES256K", "Ed448"}
 # A secret has to be as long as the hash that it is used with, in bytes.
 SHARED: Mapping[str, int] = {"HS256": 32, "HS384": 48, "HS512": 64}
+# Of a token that is read at all.
+LARGEST = 64 * 1024
 SOURCES = ("jwks_url", "jwks", "public_key_file", "secret")
 
 
@@ -85,6 +85,9 @@ class JwtConfig(JwksSettings):
     @classmethod
     def _jwks(cls, document: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
         if document is not None:
+            # Only who has keys here waits for what reads them.
+            from .key_ring import ring_of
+
             ring_of(document)
         return document
 
@@ -114,16 +117,3 @@ class JwtConfig(JwksSettings):
         if len(self.secret.get_secret_value().encode()) < needed:
             raise ValueError(f"secret: {needed} bytes or more are needed, at random")
         return self
-
-
-def ring_of(document: Any) -> KeyRing:
-    """The keys of a set that is in the configuration: each has to be usable. ValueError."""
-    keys = []
-    for number, jwk in enumerate(keys_in(document)):
-        try:
-            keys.append(VerifyingKey.of_jwk(jwk))
-        except KeyUnusableError as problem:
-            raise ValueError(f"keys[{number}]: {problem}") from None
-    if not keys:
-        raise ValueError("there are no keys in it")
-    return KeyRing(keys)

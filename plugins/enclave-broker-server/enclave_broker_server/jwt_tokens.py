@@ -21,8 +21,8 @@ from enclave_broker_core.models import Principal
 
 from .bearer import bearer
 from .jwks import open_remote_keys
-from .jwt_config import JwtConfig, ring_of
-from .key_ring import FixedKeys, KeyRing, Keys, KeyUnusableError, VerifyingKey
+from .jwt_config import JwtConfig
+from .key_ring import FixedKeys, KeyRing, Keys, KeyUnusableError, VerifyingKey, ring_of
 from .signed import Signed, TokenError
 
 _log = logging.getLogger(__name__)

@@ -130,6 +130,19 @@ class FixedKeys:
         return self._ring.find(kid, algorithm)
 
 
+def ring_of(document: Any) -> KeyRing:
+    """The keys of a set that is in the configuration: each has to be usable. ValueError."""
+    keys = []
+    for number, jwk in enumerate(keys_in(document)):
+        try:
+            keys.append(VerifyingKey.of_jwk(jwk))
+        except KeyUnusableError as problem:
+            raise ValueError(f"keys[{number}]: {problem}") from None
+    if not keys:
+        raise ValueError("there are no keys in it")
+    return KeyRing(keys)
+
+
 def keys_in(document: Any) -> Sequence[Any]:
     """The members of a JWK set, whatever they are. KeyUnusableError when it is none."""
     keys = document.get("keys") if isinstance(document, dict) else None

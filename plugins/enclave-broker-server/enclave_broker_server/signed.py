@@ -15,7 +15,8 @@ from joserfc.jws import JWSRegistry, deserialize_compact
 
 from enclave_broker_core.json_form import NotJsonError, parse
 
-LARGEST = 64 * 1024
+from .jwt_config import LARGEST
+
 COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]*")
 # A key would come from the token itself, or a rule that nobody here knows.
 REFUSED_HEADERS = frozenset({"crit", "jwk", "jku", "x5c", "x5u"})

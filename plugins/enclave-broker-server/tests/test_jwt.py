@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from enclave_broker_server.jwt_config import JwtConfig, ring_of
+from enclave_broker_server.jwt_config import JwtConfig
 from enclave_broker_server.jwt_tokens import JwtTokens, claim, open_jwt
-from enclave_broker_server.key_ring import FixedKeys
+from enclave_broker_server.key_ring import FixedKeys, ring_of
 from issuers import AUDIENCE, EC, EC384, ED, ISSUER, RSA, STRANGER, by_hmac, claims, jwks, token
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 from pydantic_core import to_json

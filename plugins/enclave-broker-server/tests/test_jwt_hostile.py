@@ -7,10 +7,9 @@ import time
 from typing import Any
 
 import pytest
-from enclave_broker_server.jwt_config import JwtConfig, ring_of
+from enclave_broker_server.jwt_config import LARGEST, JwtConfig
 from enclave_broker_server.jwt_tokens import JwtTokens
-from enclave_broker_server.key_ring import FixedKeys
-from enclave_broker_server.signed import LARGEST
+from enclave_broker_server.key_ring import FixedKeys, ring_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from issuers import (
