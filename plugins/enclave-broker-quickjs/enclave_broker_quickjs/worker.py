@@ -133,6 +133,9 @@ class Worker(asyncio.Protocol):
         size = frames.HEAD.size
         while len(self._buffer) - at >= size:
             kind, length = frames.HEAD.unpack_from(self._buffer, at)
+            if length > frames.MAX_FRAME:
+                self.kill()
+                return
             if len(self._buffer) - at - size < length:
                 break
             at += size + length

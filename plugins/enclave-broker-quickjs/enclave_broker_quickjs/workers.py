@@ -15,7 +15,10 @@ from .worker import Worker, WorkerDiedError
 
 
 class Workers:
-    """At most ``config.workers`` of them, each for one run at a time; a dead one is replaced."""
+    """At most ``config.workers`` of them, each for one run at a time; a dead one is replaced.
+
+    ``started`` counts the processes that there have been.
+    """
 
     def __init__(self, config: QuickJSConfig) -> None:
         self._config = config
@@ -23,6 +26,7 @@ class Workers:
         self._idle: deque[Worker] = deque()
         self._all: set[Worker] = set()
         self._runs = 0
+        self.started = 0
 
     @classmethod
     @asynccontextmanager
@@ -75,6 +79,7 @@ class Workers:
     async def _another(self) -> Worker:
         worker = Worker()
         self._all.add(worker)
+        self.started += 1
         try:
             await worker.start()
         except WorkerDiedError:

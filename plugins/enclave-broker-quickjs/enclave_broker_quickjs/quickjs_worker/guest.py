@@ -66,6 +66,11 @@ class Guest:
         machine.store.set_limits(memory_size=len(self._image) + memory + SLACK)
         machine.limit(machine.store, memory)
 
+    @property
+    def grown(self) -> int:
+        """Bytes that this run has made the sandbox's memory longer at the most."""
+        return self._machine.memory.data_len(self._machine.store) - len(self._image)
+
     def arm(self) -> None:
         """From now on ``engine.increment_epoch`` interrupts what goes on in here."""
         self._machine.store.set_epoch_deadline(1)

@@ -19,6 +19,8 @@ from .watchdog import Watchdog
 
 TOP_LEVEL_RETURN = b"SyntaxError: return not in a function"
 OUT_OF_MEMORY = b"InternalError: out of memory"
+NEARLY = 0.75
+"""Of the memory: code that has had as much and is stuck had not enough to raise an error."""
 
 
 class _Exceeded(Exception):
@@ -109,8 +111,10 @@ class Worker:
             return parked, b"", parked == frames.PARKED
         assert self._end is not None  # noqa: S101
         kind, text = self._end
-        if kind == frames.RAISED and text.startswith(OUT_OF_MEMORY):
-            kind = frames.OUT_OF_MEMORY
+        if (kind == frames.RAISED and text.startswith(OUT_OF_MEMORY)) or (
+            kind == frames.STUCK and guest.grown > NEARLY * self._limits["memory"]
+        ):
+            kind, text = frames.OUT_OF_MEMORY, b""
         return kind, text, kind in frames.KEEPS_STATE and not header["last"]
 
     def _wait_and_go_on(self) -> bytes | None:

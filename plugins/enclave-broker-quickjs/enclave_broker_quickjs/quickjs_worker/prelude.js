@@ -4,6 +4,8 @@
 ((say) => {
   "use strict";
 
+  // Other code may give these names on the global object to something else.
+  const { Array, Error, Map, Math, Object, Promise, Proxy, String, TypeError } = globalThis;
   const { parse, stringify } = JSON;
   const { defineProperty, freeze, getOwnPropertyDescriptor, getPrototypeOf, hasOwn } = Object;
   const { apply, ownKeys } = Reflect;
@@ -48,8 +50,9 @@
 
   function watched(promise, unwrap) {
     const mine = run;
+    if (unwrap) promise = apply(then, promise, [(last) => last.value]);
     apply(then, promise, [
-      (value) => mine === run && !over && done(unwrap ? value.value : value),
+      (value) => mine === run && !over && done(value),
       (error) => mine === run && !over && fail(error),
     ]);
   }
@@ -90,8 +93,8 @@
 
   // Tools
 
-  function callTool(name, args) {
-    return new Promise((resolve, reject) => {
+  const callTool = (name, args) =>
+    new Promise((resolve, reject) => {
       if (over) throw new Error("the run is over");
       args ??= {};
       if (typeof name !== "string" || typeof args !== "object") {
@@ -105,7 +108,6 @@
       pending.set(id, { resolve, reject });
       say("c[" + id + "," + stringify(name) + "," + json + "]");
     });
-  }
 
   function answered(outcomes) {
     for (const [id, ok, value] of outcomes) {
@@ -138,7 +140,7 @@
     });
   }
 
-  async function parallel(items, { maxConcurrency = Infinity } = {}) {
+  const parallel = async (items, { maxConcurrency = Infinity } = {}) => {
     const work = [...items];
     const results = new Array(work.length);
     let next = 0;
@@ -152,7 +154,7 @@
     const lanes = Math.min(work.length, Math.max(1, Math.floor(maxConcurrency) || 1));
     await Promise.all(Array.from({ length: lanes }, lane));
     return results;
-  }
+  };
 
   // Output
 
@@ -219,6 +221,9 @@
   for (const name of ["performance", "SharedArrayBuffer", "WeakRef", "FinalizationRegistry"]) {
     delete globalThis[name];
   }
+  // Accessors of state that freezing does not reach.
+  delete Error.prepareStackTrace;
+  delete Error.stackTraceLimit;
 
   function overridable(object, keys) {
     for (const key of keys) {
