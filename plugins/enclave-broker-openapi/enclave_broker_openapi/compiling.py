@@ -227,6 +227,8 @@ class Compiler:
             converted = self._schemas.convert(one.schema, one.base)
             names |= converted.names
             properties[one.argument] = made = _described(converted.schema, one.about)
+            if one.location == "path" and made.get("type") == "string":
+                made["minLength"] = max(1, made.get("minLength", 1))
             if one.required and "default" in made:
                 fixed[one.argument] = made["default"]
             elif one.required:

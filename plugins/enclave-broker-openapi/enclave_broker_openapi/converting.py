@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
-from urllib.parse import urljoin
 
 from .discriminators import choose
-from .document import Document, Place
+from .document import Document, Place, joined
 from .keywords import (
     LISTS_OF_SCHEMAS,
     MAPS_OF_SCHEMAS,
@@ -69,7 +68,7 @@ class Conversion:
             self._doubtful(f"a schema is a {type(node).__name__}")
             return {}
         if not self._old and isinstance(node.get("$id"), str):
-            base = urljoin(base, node["$id"])
+            base = joined(base, node["$id"])[0]
         made: Schema = {}
         reference = node.get("$ref", node.get("$dynamicRef"))
         if isinstance(reference, str):

@@ -57,7 +57,7 @@ class Gathering:
         self.uri = uri
         self.base = uri
         if self.version == "3.2" and isinstance(root.get("$self"), str):
-            self.base = urldefrag(_joined(uri, root["$self"]))[0]
+            self.base = joined(uri, root["$self"])[0]
         self.left_out: dict[str, str] = {}
         self._resources: dict[str, Any] = {}
         self._seen = _Seen()
@@ -111,7 +111,7 @@ class Gathering:
     def _note_names(self, node: Mapping[str, Any], base: str) -> str:
         own = node.get("$id")
         if isinstance(own, str) and own:
-            base = urldefrag(_joined(base, own))[0]
+            base = joined(base, own)[0]
             self._seen.ids.setdefault(base, node)
         for keyword in ("$anchor", "$dynamicAnchor"):
             anchor = node.get(keyword)
@@ -124,7 +124,7 @@ class Gathering:
         if self._references > MOST_REFERENCES:
             raise DocumentError(f"it has more than {MOST_REFERENCES} references")
         if not reference.startswith("#"):
-            self._wanted.add(urldefrag(_joined(base, reference))[0])
+            self._wanted.add(joined(base, reference)[0])
 
 
 class Document:
@@ -153,9 +153,9 @@ class Document:
         if found is None:
             try:
                 resolved = self._registry.resolver(base).lookup(reference)
-            except (Unresolvable, ValueError) as problem:
+            except (Unresolvable, ValueError, TypeError) as problem:
                 raise OperationError(f"it refers to {shown(reference)}: {_why(problem)}") from None
-            where, fragment = urldefrag(_joined(base, reference))
+            where, fragment = joined(base, reference)
             key = f"{where}#{unquote(fragment)}"
             found = Place(resolved.contents, where, key)
             self._found[base, reference] = found
@@ -191,11 +191,13 @@ def version_of(root: Mapping[str, Any]) -> str:
     return short
 
 
-def _joined(base: str, reference: str) -> str:
+def joined(base: str, reference: str) -> tuple[str, str]:
+    """The address of a resource, and the fragment in it."""
     try:
-        return urljoin(base, reference)
-    except ValueError:
-        return reference
+        where, fragment = urldefrag(urljoin(base, reference))
+    except ValueError:  # an odd host
+        where, _, fragment = reference.partition("#")
+    return where, fragment
 
 
 def _why(problem: Exception) -> str:
