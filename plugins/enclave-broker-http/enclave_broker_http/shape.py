@@ -23,6 +23,7 @@ from enclave_broker_core.errors import ArgumentsError, SecretError
 from enclave_broker_core.models import ToolSpec
 
 from .arguments import schema_of
+from .bodies import JsonBody
 from .requests import Basic, RequestConfig, SourceConfig, Value, as_text
 from .results import result_maker
 from .texts import ALL_OTHERS, MISSING, Text, Values
@@ -53,6 +54,7 @@ class RequestShape:
         self._headers = _texts({**source.headers, **config.headers})
         self._auth = None if source.auth is None else _Auth(source.auth)
         self._body = None if config.body is None else config.body.maker()
+        self._check_places()
         _check_headers(self._headers, with_auth=self._auth is not None)
         self._names = frozenset(self._argument_names())
         self.schema = self._checked_schema()
@@ -128,9 +130,25 @@ class RequestShape:
         if self._body is not None:
             yield from self._body.places()
 
-    def _argument_names(self) -> Iterator[str]:
+    def _check_places(self) -> None:
+        for text in (*self._query.values(), *self._headers.values()):
+            if ALL_OTHERS in text.arguments:
+                raise ValueError("{*} is an object: it can't stand in a query or a header")
+        for text in () if self._body is None else self._body.places():
+            alone = text.only == ALL_OTHERS and isinstance(self._body, JsonBody)
+            if ALL_OTHERS in text.arguments and not alone:
+                raise ValueError("{*} is an object: in a body it stands alone, in json")
+        try:
+            parse_url(self._url.expand(dict.fromkeys(self._url_names(), "x")))
+        except RefusedError as problem:
+            raise ValueError(problem.message) from None
+
+    def _url_names(self) -> Iterator[str]:
         for expression in self._url.expressions:
             yield from (variable.name for variable in expression.variables)
+
+    def _argument_names(self) -> Iterator[str]:
+        yield from self._url_names()
         for text in self._places():
             yield from text.arguments
 
