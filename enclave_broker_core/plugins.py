@@ -6,6 +6,7 @@ import difflib
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,26 +125,24 @@ class Plugins:
         blocked = [Pattern(text) for text in choice.block if not is_file(text)]
         seen: list[str] = []
         before = len(self._found)
-        for entry in _entry_points():
-            name, owner = entry.name, entry.dist.name if entry.dist else "unknown"
-            version = entry.dist.version if entry.dist else "?"
+        for name, load, owner, version in _entry_points():
             seen.append(name)
             if any(pattern.matches(name) for pattern in blocked):
                 self._found.append(Plugin(name, owner, version, "blocked"))
             elif not any(pattern.matches(name) for pattern in allowed):
                 self._found.append(Plugin(name, owner, version, "not allowed"))
             else:
-                self._try(entry.load, name, owner, version, choice)
+                self._try(load, name, owner, version, choice)
         for text in dict.fromkeys(choice.allow):
             if text in choice.block:
                 if text not in seen:
                     self._found.append(Plugin(text, "-", "-", "blocked"))
             elif is_file(text):
-                path = choice.base_dir / text
-                self._try(_importing(path), text, "a local file", "-", choice)
+                file = partial(import_file, choice.base_dir / text)
+                self._try(file, text, "a local file", "-", choice)
             elif Pattern(text).exact and text not in seen:
                 if "." in text:
-                    module = _importing_module(text)
+                    module = partial(importlib.import_module, text)
                     self._try(module, text, "a local module", "-", choice)
                 else:
                     self._missing(text, seen, optional=text in choice.optional)
@@ -304,19 +303,17 @@ class Plugins:
         return [part for (kind, _), (part, _) in sorted(self._parts.items()) if kind == "command"]
 
 
-def _entry_points() -> list[importlib_metadata.EntryPoint]:
-    """All entry points of the group, in a fixed order. Nothing is imported yet."""
+def _entry_points() -> list[tuple[str, Callable[[], object], str, str]]:
+    """Name, import, distribution and version of each, in a fixed order; nothing is imported."""
     found = importlib_metadata.entry_points(group=GROUP)
     unique = {(entry.name, entry.value): entry for entry in found}
-    return [unique[key] for key in sorted(unique)]
+    return [(key[0], entry.load, *_origin(entry.dist)) for key, entry in sorted(unique.items())]
 
 
-def _importing(path: Path) -> Callable[[], object]:
-    return lambda: import_file(path)
-
-
-def _importing_module(name: str) -> Callable[[], object]:
-    return lambda: importlib.import_module(name)
+def _origin(dist: importlib_metadata.Distribution | None) -> tuple[str, str]:
+    # Taken once: the whole file is parsed whenever it is asked for.
+    metadata = dist.metadata if dist else {"Name": "unknown", "Version": "?"}
+    return metadata["Name"], metadata["Version"]
 
 
 def _may_offer(plugin: Plugin, kind: str, name: str) -> bool:
