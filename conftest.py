@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from enclave_broker_core import plugins
 
 ROOT = Path(__file__).parent
 
@@ -56,3 +60,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     path = collection_path.relative_to(ROOT).as_posix()
     once = path not in EACH and any(path == one or path.startswith(f"{one}/") for one in ONCE)
     return True if once is (part == "each") else None
+
+
+@pytest.fixture(autouse=True, scope="module")
+def entry_points_are_read_once() -> Iterator[None]:
+    """Most tests open brokers: each would read the metadata of all that is installed anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plugins, "_entry_points", functools.cache(plugins._entry_points))
+        yield

@@ -44,6 +44,11 @@ class Installed:
         (info / "entry_points.txt").write_text(f"[enclave_broker]\n{plugin} = {module}\n")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def entry_points_are_read_once() -> None:
+    """Not here: these tests install plugins."""
+
+
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installed:
     folder = tmp_path / "site-packages"
