@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from enclave_broker_core.models import SessionRecord
@@ -15,6 +15,7 @@ from .ops import Argument, Script
 
 RESERVE = Script("reserve")
 CONCLUDE = Script("conclude")
+HAND_OVER = Script("hand_over")
 FORGET = Script("forget")
 PAGE = Script("page")
 
@@ -61,12 +62,19 @@ class Index:
         max_open: int | None,
         max_of_principal: int | None,
     ) -> list[Any]:
-        """Take a place: ``[b"ok"]``, ``[b"exists"]``, or whose bound it is, with the number of
+        """Take a place: ``[b"ok"]``, ``[b"exists"]``, ``[b"dead"]`` when the replica has
+        no lease, or whose bound it is, with the number of
         those that are open and when the next of them expires: ``[b"principal", 3, b"17.5"]``."""
         keys = self._keys
         names = [keys.number, keys.order, keys.open, keys.whose, keys.gone]
-        names += [keys.holds(whose.replica), *self._open_of(whose), *self._lists(whose)]
+        names += [
+            keys.replicas,
+            keys.holds(whose.replica),
+            *self._open_of(whose),
+            *self._lists(whose),
+        ]
         arguments: list[Argument] = [record.id, record.expires_at, whose.to_json()]
+        arguments.append(whose.replica)
         arguments.append(int(whose.principal_id is not None))
         arguments += ["" if most is None else most for most in (max_open, max_of_principal)]
         found: list[Any] = await self._engine.run(RESERVE, names, arguments).finished()
@@ -79,6 +87,13 @@ class Index:
         names += self._open_of(whose)
         over = await self._engine.run(CONCLUDE, names, [session_id, at, self._max_ended])
         return [id.decode() for id in over]
+
+    async def hand_over(self, session_id: str, whose: Whose, dead: str, heir: str) -> None:
+        """What one replica held another holds now."""
+        keys = self._keys
+        now = replace(whose, replica=heir)
+        names = [keys.whose, keys.holds(dead), keys.holds(heir)]
+        await self._engine.run(HAND_OVER, names, [session_id, whose.to_json(), now.to_json()])
 
     async def whose(self, session_id: str) -> Whose | None:
         found = await self._engine.do("HGET", self._keys.whose, session_id)

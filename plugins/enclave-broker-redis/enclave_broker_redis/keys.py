@@ -17,6 +17,8 @@ class Keys:
         self.ended = f"{all}ended"
         self.gone = f"{all}gone"
         self.whose = f"{all}whose"
+        self.replicas = f"{all}replicas"
+        self.dead = f"{all}dead"
 
     def of(self, session_id: str, what: str) -> str:
         return f"{self._prefix}:{{{session_id}}}:{what}"
@@ -28,6 +30,9 @@ class Keys:
     def window(self, key: str) -> str:
         """Of one that is no session's: wherever its key is."""
         return f"{self._prefix}:w:{key}"
+
+    def inbox(self, replica: str) -> str:
+        return f"{self._prefix}:{{inbox:{replica}}}"
 
     def holds(self, replica: str) -> str:
         return f"{self._all}holds:{replica}"

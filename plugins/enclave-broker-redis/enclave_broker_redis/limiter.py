@@ -76,11 +76,12 @@ class RedisLimiter:
         for share, op in begun:
             # Of those behind one that failed, or where the caller was cancelled.
             if id(share) not in back:
-                with suppress(StoreError):
-                    await op.over()
-                    place, time = (1, 0) if op.failed else op.reply
-                    if not place:
-                        back[id(share)] = time
+                if not op.done:
+                    with suppress(StoreError):
+                        await op.finished()
+                place, time = (1, 0) if op.failed else op.reply
+                if not place:
+                    back[id(share)] = time
         ops = [
             self._engine.run(self._give_back, share.keys, [back[id(share)]])
             for share, _ in begun

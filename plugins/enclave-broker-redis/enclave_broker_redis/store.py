@@ -17,23 +17,25 @@ from enclave_broker_core.contracts import OpenContext
 from enclave_broker_core.errors import (
     SessionEndedError,
     SessionExistsError,
-    SessionLostError,
-    SessionNotFoundError,
     StoreError,
     TooManySessionsError,
 )
 from enclave_broker_core.events import Draft, Event
-from enclave_broker_core.models import Claim, SessionRecord, SessionState
-from enclave_broker_core.store_abilities import Saved
+from enclave_broker_core.models import Admission, Claim, SessionRecord, SessionState, Window
+from enclave_broker_core.store_abilities import Holder, Saved
 
+from .admissions import Admissions
 from .claims import Claims
 from .config import RedisConfig
 from .encoding import FIELDS, calls_of, events_of, stored_session
 from .engine import Engine, open_engine
+from .following import Followings
+from .inbox import Outbox
 from .index import Index, Whose
 from .keys import Keys
+from .limiter import RedisLimiter
 from .ops import Script
-from .wakeups import Wakeups
+from .serving import Serving
 from .writing import Writing, not_found
 
 _log = logging.getLogger(__name__)
@@ -56,16 +58,23 @@ class RedisStore:
     def __init__(self, engine: Engine, config: RedisConfig) -> None:
         self.engine = engine
         self.keys = Keys(config.prefix)
-        self.replica = secrets.token_hex(6)
-        self.wakeups = Wakeups()
-        self.writing = Writing(engine, self.keys, config, self.replica, self.wakeups)
+        replica = secrets.token_hex(6)
+        outbox = Outbox(engine, self.keys)
+        self.wakeups = Followings(engine, self.keys, outbox)
+        self.writing = Writing(engine, self.keys, config, replica, self.wakeups)
+        self.wakeups.attach(self.writing)
         self.index = Index(engine, self.keys, config.max_ended)
-        self._claims = Claims(engine, self.keys, config, self.replica)
+        self._claims = Claims(engine, self.keys, config, replica)
+        self.serving = Serving(
+            engine, self.keys, config, self.index, self.writing, self.wakeups, outbox
+        )
+        self.limiter = RedisLimiter(engine, config.prefix)
+        self._admission = Admissions(engine, self.keys, config, self.writing, self.limiter)
+        self.lease = config.lease
         self._grace = config.grace
         self._numbers = count()
-        # Places that nobody has any more, and ends that have not been written.
+        # Places that nobody has any more.
         self._vacant: dict[str, Whose] = {}
-        self._unended: dict[str, tuple[Draft, SessionState, float]] = {}
 
     async def create(
         self,
@@ -74,12 +83,18 @@ class RedisStore:
         max_open: int | None = None,
         max_of_principal: int | None = None,
     ) -> None:
-        whose = Whose.of(record, self.replica, f"{self.replica}.{next(self._numbers)}")
+        replica = self.writing.replica
+        whose = Whose.of(record, replica, f"{replica}.{next(self._numbers)}")
         created = False
         try:
             reply = await self.index.reserve(record, whose, max_open, max_of_principal)
             if reply[0] in (b"principal", b"all"):
                 raise _too_many(record, *reply)
+            if reply[0] == b"dead":
+                raise StoreError(
+                    "this broker was taken for dead and is about to begin anew",
+                    retry_after=self.lease,
+                )
             if reply[0] == b"ok":
                 created = await self.writing.create(record, whose.creation)
             if not created:
@@ -148,16 +163,15 @@ class RedisStore:
     async def end(self, session_id: str, final: Draft, state: SessionState, at: float) -> bool:
         if not state.ended:
             raise ValueError(f"{state.value!r} is not the state of a session that has ended")
+        token = self.writing.token(session_id)
         try:
             await self.writing.finish(session_id, final, state, at, self._claims.names(session_id))
         except SessionEndedError:
             return False
-        except StoreError:
-            # Who holds a session is done with it now: nobody else would end it.
-            self._unended[session_id] = final, state, at
-            raise
         with anyio.CancelScope(shield=True):
             await self._conclude(session_id, at)
+            if token is not None:
+                await self.serving.commands.refuse(session_id, token)
         return True
 
     async def _conclude(self, session_id: str, at: float) -> None:
@@ -230,6 +244,15 @@ class RedisStore:
     async def saved(self, session_id: str) -> Saved | None:
         return await self.writing.saved(session_id)
 
+    async def admit(self, session_id: str, event: Draft, windows: Sequence[Window]) -> Admission:
+        return await self._admission.admit(session_id, event, windows)
+
+    async def serve(self, holder: Holder) -> None:
+        await self.serving.serve(holder, self.get)
+
+    async def ask(self, session_id: str, body: bytes) -> bytes:
+        return await self.serving.commands.ask(session_id, body)
+
     async def delete(self, session_id: str) -> bool:
         whose = await self.index.whose(session_id)
         names = [*self.writing.names(session_id), *self._claims.names(session_id)]
@@ -246,12 +269,6 @@ class RedisStore:
         for session_id, whose in list(self._vacant.items()):
             await self.index.forget(session_id, whose)
             self._vacant.pop(session_id, None)
-        for session_id, how in list(self._unended.items()):
-            try:
-                await self.end(session_id, *how)
-            except (SessionNotFoundError, SessionLostError):
-                _log.info("session %s needs no end from here any more", session_id)
-            self._unended.pop(session_id, None)
         swept = 0
         while due := await self.index.ended_before(now - self._grace):
             swept += sum([await self.delete(session_id) for session_id in due])
@@ -274,7 +291,13 @@ class RedisStore:
 @asynccontextmanager
 async def open_store(config: RedisConfig, context: OpenContext) -> AsyncIterator[RedisStore]:
     async with open_engine(config) as engine:
-        yield RedisStore(engine, config)
+        store = RedisStore(engine, config)
+        await store.serving.leases.begin()
+        try:
+            yield store
+        finally:
+            with anyio.CancelScope(shield=True):
+                await store.serving.leases.leave()
 
 
 def _too_many(

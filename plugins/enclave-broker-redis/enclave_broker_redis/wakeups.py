@@ -12,17 +12,21 @@ LOOK = 0.25
 
 
 class Bell:
-    """One who waits. What rings while nobody waits is heard at the next ``wait``."""
+    """One who waits. What rings while nobody waits is heard at the next ``wait``.
+
+    ``look`` is how many seconds pass until it looks by itself.
+    """
 
     def __init__(self) -> None:
         self._rung = anyio.Event()
+        self.look = LOOK
 
     def ring(self) -> None:
         self._rung.set()
 
     async def wait(self, seconds: float) -> None:
         """Return when it has rung, or when it is time to look all the same."""
-        with anyio.move_on_after(min(seconds, LOOK)):
+        with anyio.move_on_after(min(seconds, self.look)):
             await self._rung.wait()
         self._rung = anyio.Event()
 
@@ -45,6 +49,9 @@ class Wakeups:
             bells.discard(bell)
             if not bells and self._bells.get(session_id) is bells:
                 del self._bells[session_id]
+
+    def waits_for(self, session_id: str) -> bool:
+        return session_id in self._bells
 
     def wake(self, session_id: str) -> None:
         """Something has happened here."""

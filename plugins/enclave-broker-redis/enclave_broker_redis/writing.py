@@ -24,8 +24,9 @@ CREATE = Script("create")
 SAVED = Script("saved")
 TAKE = Script("take")
 
-# The session, its log, its history, the answers of its calls, its saved state, its record.
-PARTS = ("s", "e", "h", "a", "d", "r")
+# The session, its log, its history, the answers of its calls, its saved state, its record; the
+# commands that wait, all commands, and those that were begun.
+PARTS = ("s", "e", "h", "a", "d", "r", "q", "qc", "qb")
 
 # An ended session can be read for at least as many seconds.
 SHORTEST_GRACE = 1.0
@@ -61,6 +62,19 @@ class Writing:
 
     def holds(self, session_id: str) -> bool:
         return session_id in self._held
+
+    def held(self) -> list[str]:
+        """The sessions that this process holds."""
+        return list(self._held)
+
+    def token(self, session_id: str) -> str | None:
+        """The token by which this process holds the session."""
+        hold = self._held.get(session_id)
+        return None if hold is None else hold.token
+
+    def rename(self, replica: str) -> None:
+        """Be another from now on: what was held is to be let go."""
+        self.replica = replica
 
     def new_token(self) -> str:
         return f"{self.replica}.{next(self._numbers)}"
@@ -170,6 +184,21 @@ class Writing:
             return None
         pairs = zip(answers[::2], answers[1::2], strict=True)
         return Saved(state, {id.decode(): answer for id, answer in pairs})
+
+    async def admit(self, session_id: str, begin: Begin) -> tuple[int, int]:
+        """Let a call be admitted: which window refuses it or 0, and for how long."""
+        hold = self._held.get(session_id)
+        if hold is None:
+            reply = await begin("", 0).finished()
+        else:
+            _, reply = await hold.write(begin)
+        if isinstance(reply, int):
+            raise self._refused(session_id, reply)
+        followers, refusing, time = reply
+        if followers:
+            self._wakeups.tell(session_id, followers)
+        self._wakeups.wake(session_id)
+        return refusing, time
 
     async def write(self, session_id: str, begin: Begin, places: int = 1) -> Any:
         """Let a write happen in its place, which it returns, and wake who waits for it."""

@@ -1,0 +1,23 @@
+-- Takes the commands that wait, in their order. KEYS: session, numbers of those that wait, the
+-- commands, by which token each was begun. ARGV: token, and 1 for those too that it has begun
+-- already, for when an answer was lost. Returns number, command, number, …
+if redis.call('HGET', KEYS[1], 'o') ~= ARGV[1] then return {} end
+local numbers = {}
+if ARGV[2] == '1' then
+  local begun = redis.call('HGETALL', KEYS[4])
+  for i = 1, #begun, 2 do
+    if begun[i + 1] == ARGV[1] then numbers[#numbers + 1] = begun[i] end
+  end
+  table.sort(numbers, function(one, other) return tonumber(one) < tonumber(other) end)
+end
+for _, number in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
+  redis.call('HSET', KEYS[4], number, ARGV[1])
+  numbers[#numbers + 1] = number
+end
+redis.call('DEL', KEYS[2])
+local found = {}
+for _, number in ipairs(numbers) do
+  found[#found + 1] = number
+  found[#found + 1] = redis.call('HGET', KEYS[3], number) or ''
+end
+return found
