@@ -48,20 +48,21 @@ class Worker(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
         self._control = -1
         self._on_parked: Callable[[bytes | None], None] | None = None
         self.lost = False
 
     async def start(self) -> None:
         """Return when the process is ready to run code; WorkerDiedError."""
-        ours, theirs = socket.socketpair()
+        self._socket, theirs = socket.socketpair()
         control, self._control = os.pipe()
         try:
             self._process = await anyio.to_thread.run_sync(_spawn, theirs.fileno(), control)
         finally:
             theirs.close()
             os.close(control)
-        await self._loop.create_connection(lambda: self, sock=ours)
+        await self._loop.create_connection(lambda: self, sock=self._socket)
         kind, _ = await self.receive()
         if kind != frames.READY:
             raise WorkerDiedError
@@ -105,6 +106,10 @@ class Worker(asyncio.Protocol):
         with contextlib.suppress(OSError):
             os.write(self._control, NUMBER.pack(number))
 
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
@@ -114,6 +119,8 @@ class Worker(asyncio.Protocol):
         with anyio.CancelScope(shield=True):
             if self._transport is not None:
                 self._transport.close()
+            elif self._socket is not None:
+                self._socket.close()
             if self._control >= 0:
                 os.close(self._control)
                 self._control = -1

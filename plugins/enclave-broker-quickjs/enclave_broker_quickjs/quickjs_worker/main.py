@@ -94,9 +94,10 @@ class Worker:
             guest.limit(self._limits["memory"])
             guest.arm()
             self._watchdog.begin(number, seconds)
-            if "code" in header:
+            resumed = "code" not in header
+            if not resumed:
                 self._begin(header["code"], last=header["last"])
-            parked = self._wait_and_go_on()
+            parked = self._wait_and_go_on(resumed=resumed)
         except NotASavedStateError:
             return frames.NO_STATE, b"", False
         except _Exceeded as exceeded:
@@ -117,13 +118,15 @@ class Worker:
             kind, text = frames.OUT_OF_MEMORY, b""
         return kind, text, kind in frames.KEEPS_STATE and not header["last"]
 
-    def _wait_and_go_on(self) -> bytes | None:
+    def _wait_and_go_on(self, *, resumed: bool) -> bytes | None:
         """None when the code has come to its end; PARKED or STOPPED when the broker ends it."""
         while self._end is None:
             if self._pending == 0:
                 self._end = frames.STUCK, b""
                 return None
-            self._send(frame(frames.WAITS))
+            if not resumed:  # the broker knows, and has an answer
+                self._send(frame(frames.WAITS))
+            resumed = False
             kind, payload = self._receive()
             if kind == frames.ANSWERS:
                 (answered,) = frames.COUNT.unpack_from(payload)
@@ -150,7 +153,7 @@ class Worker:
     def _begin(self, code: str, *, last: bool) -> None:
         """Run the code as the script, the function's body or the TypeScript that it is."""
         source = code
-        if not last:
+        if not last and "const" in code:
             # A constant of this run may be one of the next as well.
             with contextlib.suppress(NotTypeScriptError):
                 source = self._stripped(code, const_to_var=True)
