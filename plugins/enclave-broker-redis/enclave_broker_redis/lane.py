@@ -85,7 +85,8 @@ class Lane:
 
     def submit(self, op: Op) -> None:
         if self._hopeless or self._closed:
-            op.fail(unreachable(self.name, self._problem))
+            # Not at once: who tries again and again is to let others have their turn.
+            self._loop.call_soon(op.fail, unreachable(self.name, self._problem))
             return
         if self._down_since is not None and op.give_up_at is None:
             op.give_up_at = self._loop.time() + self._retry_for

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from importlib.resources import files
 from typing import Any
 
@@ -79,16 +80,12 @@ class Op:
             return await self._future
         except asyncio.CancelledError:
             with anyio.CancelScope(shield=True):
-                await self.over()
+                while not self.done:
+                    # Its waiter's cancellation has cancelled it.
+                    self._future = asyncio.get_running_loop().create_future()
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.wait([self._future])
             raise
-
-    async def over(self) -> None:
-        """Return when there is an answer or an error, whichever."""
-        while not self.done:
-            if self._future.done():
-                # Its waiter's cancellation has cancelled it.
-                self._future = asyncio.get_running_loop().create_future()
-            await asyncio.wait([self._future])
 
     def answer(self, reply: Any) -> None:
         self.done = True

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 from enclave_broker_redis.config import RedisConfig
 from enclave_broker_redis.store import RedisStore, open_store
+from engines import config
 from redis_servers.cluster import Cluster
 from redis_servers.endpoint import Endpoint
 
@@ -30,12 +31,10 @@ class StoreSuiteOnServers(SessionStoreSuite):
 class TestStoreOnOneServer(StoreSuiteOnServers):
     @pytest.fixture(autouse=True)
     def one_server(self, server: Endpoint, prefix: str) -> None:
-        self.config = RedisConfig(url=server.url, prefix=prefix, max_claims=MAX_CLAIMS)
+        self.config = config(server.url, prefix=prefix, max_claims=MAX_CLAIMS)
 
 
 class TestStoreOnACluster(StoreSuiteOnServers):
     @pytest.fixture(autouse=True)
     def three_nodes(self, cluster: Cluster, prefix: str) -> None:
-        self.config = RedisConfig(
-            url=cluster.url, cluster=True, prefix=prefix, max_claims=MAX_CLAIMS
-        )
+        self.config = config(cluster.url, cluster=True, prefix=prefix, max_claims=MAX_CLAIMS)
