@@ -277,6 +277,12 @@ def stays(template: str, value: Any) -> None:
         assert url.query is None
 
 
+@pytest.mark.parametrize("template", ["/p/q?r={+a}", "/p/q{?b}{+a}", "/p/{+a}"])
+def test_nothing_of_an_argument_is_lost_behind_a_hash(template: str) -> None:
+    with pytest.raises(ArgumentsError, match="'#'"):
+        UriTemplate(template).expand({"a": "x#y", "b": 1}, keep_in_place)
+
+
 @pytest.mark.parametrize(
     ("template", "value", "target"),
     [

@@ -7,6 +7,7 @@ import tracemalloc
 import zlib
 from collections.abc import Callable
 
+import anyio
 import pytest
 from anyio.abc import ByteStream
 from enclave_broker_network import AnswerTooLargeError, BrokenAnswerError, OutboundRequest
@@ -172,6 +173,20 @@ async def test_an_endless_body_is_cut_off(framing: bytes) -> None:
         for _ in range(2):
             with pytest.raises(AnswerTooLargeError):
                 await outbound.send(OutboundRequest("GET", server.url))
+
+
+@pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("zstd", zstd)])
+async def test_a_body_that_decodes_to_nothing_has_an_end_too(encoding: str, pack: Pack) -> None:
+    empty = pack(b"") * 1000
+
+    async def handle(received: Received, stream: ByteStream) -> None:
+        await stream.send(f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\n\r\n".encode())
+        while True:
+            await stream.send(empty)
+
+    async with raw_server(handle) as server, reaching(server, max_bytes=MOST) as outbound:
+        with pytest.raises(AnswerTooLargeError), anyio.fail_after(20):
+            await outbound.send(OutboundRequest("GET", server.url))
 
 
 async def test_the_head_of_an_answer_to_head_may_say_any_length() -> None:
