@@ -44,6 +44,11 @@ BENCHMARKS = (
     "http_calls",
     "http_memory",
     "http_streams",
+    "redis_limiter",
+    "redis_limiter_cluster",
+    "redis_limiter_in_turn",
+    "redis_calls",
+    "redis_following",
 )
 
 TURNS = 40

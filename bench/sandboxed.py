@@ -1,6 +1,6 @@
 """A sandboxed session of one call against bare loops on pydantic-monty, on the same code.
 
-The bare loops are those of ``monty_driving``: a worker is taken, the code is fed, the call is
+In a bare loop a worker is taken, the code is fed, the call is
 answered by the plain floor of ``brokered_call``, and the worker is given back. ``plugin`` is
 the runtime's session with the same answer; ``broker`` is a whole session that executes the
 code as its last act, with its events, its end and the pipeline around the call.
@@ -47,7 +47,7 @@ async def auto(session: AsyncMontySession, code: str) -> Any:
 
 
 class Host(RecordingHost):
-    async def call(self, name: str, arguments: Any) -> Any:
+    async def call(self, name: str, arguments: Any, *, key: str | None = None) -> Any:
         return await answer(name, arguments)
 
 
