@@ -57,7 +57,7 @@ class DurableCode(SessionCode):
         self._kept = KeptRuns(session, durability)
         self._host = DurableHost(session, self._kept)
         self._left: bytes | None = None  # what the runs so far left behind
-        self._going_on = False
+        self._begun = self._going_on = False
         self.append = self._kept.append
 
     @property
@@ -96,16 +96,27 @@ class DurableCode(SessionCode):
         await self._kept.done(event, self._left, self._host.stdout_bytes)
         await super()._show(event)
 
+    async def _keep_begun(self, code: str, last: bool) -> None:
+        name = self._runtime or self._around.default_runtime
+        self._host.take_up(Shown(), self._host.stdout_bytes)
+        try:
+            await self._kept.begin(
+                self._runs, code, last, name, self._left, self._host.stdout_bytes
+            )
+        except BaseException:
+            await self._drop()
+            raise
+        self._begun = True
+
     async def _outcome(
         self, run_id: str, code: str | None, *, last: bool
     ) -> tuple[RunOutcome, bytes]:
         kept = self._kept
         going_on, self._going_on = self._going_on, False
-        name = kept.state.runtime if going_on else self._runtime or self._around.default_runtime
-        runtime = self._around.runtime(name)
-        if not going_on and code is not None:
-            self._host.take_up(Shown(), self._host.stdout_bytes)
-            await kept.begin(self._runs, code, last, name, self._left, self._host.stdout_bytes)
+        if code is not None and not self._begun:
+            await self._keep_begun(code, last)
+        self._begun = False
+        runtime = self._around.runtime(kept.state.runtime)
         lane = self._lane = RunLane(self._session, runtime, self._host)
         try:
             await lane.open(kept.state.runtime_state)
@@ -167,11 +178,13 @@ class DurableCode(SessionCode):
         session.attempts = state.attempts + after.attempts
         self._runs = state.runs
         self._host.take_up(after.shown, state.stdout_bytes)
-        self._kept.take_up(state, begun, answers, after.seq)
+        order = sorted(answers, key=lambda one: (after.ended.get(one, 0), answers[one].at))
+        in_order = {call_id: answers[call_id] for call_id in order}
+        self._kept.take_up(state, begun, in_order, after.seq)
         if state.kind != "waiting":
             self._left = state.runtime_state
         if state.kind != "done":
-            self._going_on = True
+            self._begun = self._going_on = True
             code = state.code if state.kind == "begun" else None
             self._around.tasks.start_soon(
                 self._in_background, state.run_id, code, state.last, name=state.run_id

@@ -14,7 +14,8 @@ _PAGE = 1000
 
 @dataclass(slots=True)
 class Since:
-    """``begun``: the durable calls, with their tools; ``told``: the runs whose end is told.
+    """``begun``: the durable calls, with their tools; ``ended``: all calls that came to their
+    end, with its seq; ``told``: the runs whose end is told.
 
     ``shown`` is the output, ``attempts`` how many calls began, of whatever kind; ``seq`` is
     that of the last event.
@@ -22,6 +23,7 @@ class Since:
 
     seq: int
     begun: dict[str, str] = field(default_factory=dict)
+    ended: dict[str, int] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
     shown: Shown = field(default_factory=Shown)
     attempts: int = 0
@@ -46,6 +48,8 @@ async def since(store: SessionStore, session_id: str, state: CodeState) -> Since
                     found.attempts += 1
                 if call["callId"].startswith(CALL_PREFIX):
                     found.begun[call["callId"]] = call["toolName"]
+            elif event.type == "tool_result_applied":
+                found.ended[event.payload["callId"]] = event.seq
             elif event.type == "partial_result":
                 path = event.payload["path"]
                 if path[0] == "run":

@@ -69,8 +69,8 @@ class KeptCall:
 class KeptRuns:
     """The saved state of a session's code, and the calls that the run under way waits for.
 
-    ``state`` is what was saved last. ``seq`` is the latest event that this process knows to
-    be in the log.
+    ``state`` is what was saved last, for all that is known. ``seq`` is the latest event that
+    this process knows to be in the log.
     """
 
     def __init__(self, session: DurableSession, around: Durability) -> None:
@@ -162,8 +162,8 @@ class KeptRuns:
 
     async def _save(self, state: CodeState) -> None:
         data = state.to_bytes(self._around.seal, self._session.id)
+        self.state = state  # a save that fails may have happened
         await self._around.store.save(self._session.id, data, keep=frozenset(state.pending))
-        self.state = state
 
     def pause(self) -> None:
         """Begin no more calls: whoever goes on with the run begins them."""
@@ -174,14 +174,15 @@ class KeptRuns:
     def take_up(
         self, state: CodeState, begun: Mapping[str, str], answers: Mapping[str, Answer], seq: int
     ) -> None:
-        """Go on from ``state``: ``begun`` are the calls, with their tools, that the log has."""
+        """Go on from ``state``: ``begun`` are the calls, with their tools, that the log has,
+        and ``answers`` what came of them, in that order."""
         self.state, self.seq = state, seq
         self._began, self._used = time.monotonic(), state.seconds
         self._begun, self._answers = dict(begun), dict(answers)
         self._in_doubt = {call_id for call_id in begun if call_id not in answers}
         before: Once | None = None
-        for call_id in sorted(answers, key=lambda one: answers[one].at):
-            if answers[call_id].stopped is None:
+        for call_id, answer in answers.items():
+            if answer.stopped is None:
                 turn = Once()
                 self._turns[call_id] = before, turn
                 before = turn

@@ -214,7 +214,7 @@ class Session(SessionHandle):
         return await self.code.execute(code)
 
     async def begin(self, code: str, *, last: bool = False) -> str:
-        return self.code.begin(code, last=last)
+        return await self.code.begin(code, last=last)
 
     # Messages and events
 

@@ -67,11 +67,19 @@ class SessionCode:
         """Run code as the session's last act."""
         return await self._execute(self._take(), code)
 
-    def begin(self, code: str, *, last: bool) -> str:
+    async def begin(self, code: str, *, last: bool) -> str:
         """The same in the background; the id of the run."""
         run_id = self._take()
+        try:
+            await self._keep_begun(code, last)
+        except BaseException:
+            self._leave()
+            raise
         self._around.tasks.start_soon(self._in_background, run_id, code, last, name=run_id)
         return run_id
+
+    async def _keep_begun(self, code: str, last: bool) -> None:
+        """The run that follows is one that somebody may ask for later."""
 
     def close(self) -> None:
         """Stop the run that is under way and let the state go; the session concludes then."""
