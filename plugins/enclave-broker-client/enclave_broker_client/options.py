@@ -14,7 +14,8 @@ class SessionOptions(TypedDict, total=False):
     """Of a session: ``run_timeout`` and ``heartbeat`` are in seconds.
 
     They can lower the server's limits and never raise them. ``allowed_tools`` are patterns,
-    ``runtime`` one of the server's.
+    ``runtime`` one of the server's. A ``durable`` session goes on elsewhere when the server
+    that runs it dies; one that can't be is refused.
     """
 
     run_timeout: float
@@ -23,6 +24,7 @@ class SessionOptions(TypedDict, total=False):
     allowed_tools: Sequence[str]
     metadata: Mapping[str, JsonValue]
     runtime: str
+    durable: bool
 
 
 def wanted(options: SessionOptions) -> dict[str, Any]:
@@ -41,6 +43,8 @@ def wanted(options: SessionOptions) -> dict[str, Any]:
         found["metadata"] = dict(options["metadata"])
     if "runtime" in options:
         found["runtime"] = options["runtime"]
+    if "durable" in options:
+        found["durable"] = options["durable"]
     return found
 
 

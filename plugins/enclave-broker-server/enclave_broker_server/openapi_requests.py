@@ -32,6 +32,7 @@ _ABOUT: Mapping[str, Mapping[str, str]] = {
         "metadata": "Whatever the client wants to be kept with the session, up to 64 KiB.",
         "runtime": "What runs code, by its name; the server's first one without it.",
         "clientTools": "Tools that the client itself runs; no two of one name.",
+        "durable": "Whether the session goes on elsewhere when the server that runs it dies.",
     },
     "RunConfig": {
         "maxExecutionMs": "How long one run of code may take.",

@@ -130,6 +130,7 @@ class NewSession(Body):
     metadata: Mapping[str, JsonValue] = Field(default_factory=dict)
     runtime: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     client_tools: Annotated[tuple[DeclaredTool, ...], Field(max_length=MOST_TOOLS)] = ()
+    durable: bool = False
 
 
 class Execution(Body):

@@ -91,6 +91,7 @@ class SessionRoutes:
             metadata=wanted.metadata,
             allowed_tools=wanted.allowed_tools,
             runtime=wanted.runtime,
+            durable=wanted.durable,
             client_tools=[declared.tool() for declared in wanted.client_tools],
             **wanted.config.limits(limits),
         )

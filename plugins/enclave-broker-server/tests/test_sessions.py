@@ -71,6 +71,7 @@ async def test_its_config_lowers_the_limits(client: Client) -> None:
         ({"filter": {"mode": "some"}}, "400", "INVALID_FILTER", "mode"),
         ({"allowedTools": ["["]}, "400", "VALIDATION_ERROR", "allowed_tools"),
         ({"clientTools": [{"name": "mine"}]}, "400", "INVALID_REQUEST", "clientTools.0.name"),
+        ({"durable": True}, "400", "VALIDATION_ERROR", "keeps no state of running code"),
         ({"metadata": {"x": "y" * 70_000}}, "400", "VALIDATION_ERROR", "metadata"),
     ],
 )
