@@ -43,6 +43,7 @@ class Shown:
 
 @dataclass(slots=True)
 class _Token:
+    url: str
     text: str = field(default="", repr=False)
     until: float = 0.0
     lock: anyio.Lock = field(default_factory=anyio.Lock)
@@ -78,12 +79,15 @@ class Authoriser:
 
     def forget(self, uses: Sequence[Use]) -> bool:
         """Use no token any more that was fetched for these; whether there was one."""
-        known = [token for token in self._tokens.values() if token.until > self._clock()]
-        wanted = any(isinstance(use.credential, ClientCredentials) for use in uses)
-        if wanted:
-            for token in known:
-                token.until = 0.0
-        return wanted and bool(known)
+        urls = {use.token_url for use in uses if isinstance(use.credential, ClientCredentials)}
+        known = [
+            token
+            for token in self._tokens.values()
+            if token.url in urls and token.until > self._clock()
+        ]
+        for token in known:
+            token.until = 0.0
+        return bool(known)
 
     def _show_key(self, shown: Shown, use: Use, key: str) -> None:
         if use.place == "query":
@@ -101,7 +105,7 @@ class Authoriser:
         key = hashlib.sha256(repr((use.token_url, client, use.scopes)).encode()).hexdigest()
         if key not in self._tokens and len(self._tokens) >= _MOST_TOKENS:
             self._tokens.clear()
-        token = self._tokens.setdefault(key, _Token())
+        token = self._tokens.setdefault(key, _Token(use.token_url))
         async with token.lock:
             if token.until <= self._clock():
                 token.text, seconds = await self._fetch(use, credential, client)

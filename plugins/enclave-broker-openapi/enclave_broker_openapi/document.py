@@ -82,7 +82,9 @@ class Gathering:
         self.left_out[uri] = why
 
     def document(self) -> Document:
-        return Document(self.uri, self.base, self.version, self._resources, self._seen)
+        return Document(
+            self.uri, self.base, self.version, self._resources, self._seen, self.left_out
+        )
 
     def _walk(self, uri: str, root: Any) -> None:
         has_ids = self.version in ("3.1", "3.2")
@@ -134,7 +136,13 @@ class Document:
     """
 
     def __init__(
-        self, uri: str, base: str, version: str, resources: Mapping[str, Any], seen: _Seen
+        self,
+        uri: str,
+        base: str,
+        version: str,
+        resources: Mapping[str, Any],
+        seen: _Seen,
+        left_out: Mapping[str, str],
     ) -> None:
         self.uri = uri
         self.base = base
@@ -145,6 +153,7 @@ class Document:
             specification = _with_anchors(node, seen.anchors.get(name, {}))
             registry = registry.with_resource(name, _Resource(node, specification))
         self._registry = registry.crawl()
+        self._left_out = left_out
         self._found: dict[tuple[str, str], Place] = {}
 
     def find(self, reference: str, base: str) -> Place:
@@ -153,8 +162,9 @@ class Document:
         if found is None:
             try:
                 resolved = self._registry.resolver(base).lookup(reference)
-            except (Unresolvable, ValueError, TypeError) as problem:
-                raise OperationError(f"it refers to {shown(reference)}: {_why(problem)}") from None
+            except (Unresolvable, ValueError, TypeError):
+                why = self._left_out.get(joined(base, reference)[0], "there is no such place")
+                raise OperationError(f"it refers to {shown(reference)}: {why}") from None
             where, fragment = joined(base, reference)
             key = f"{where}#{unquote(fragment)}"
             found = Place(resolved.contents, where, key)
@@ -198,12 +208,6 @@ def joined(base: str, reference: str) -> tuple[str, str]:
     except ValueError:  # an odd host
         where, _, fragment = reference.partition("#")
     return where, fragment
-
-
-def _why(problem: Exception) -> str:
-    if isinstance(problem, Unresolvable) and type(problem).__name__ == "NoSuchResource":
-        return "that document could not be had"
-    return "there is no such place"
 
 
 def _with_anchors(root: Any, anchors: Mapping[str, Any]) -> Specification[Any]:

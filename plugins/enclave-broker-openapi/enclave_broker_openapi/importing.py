@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -107,10 +108,24 @@ class Preview:
         lines = []
         if any(one.scheme == "http" for one in parts):
             lines.append('schemes = ["http", "https"]')
+        private = _private(urlsplit(str(config.spec)).hostname) if config.kind == "url" else None
+        if private is not None:
+            lines.append(f"allow_private = [{_text(private)}]")
         hosts = sorted({urlsplit(url).hostname or "" for url, why in self.servers.items() if why})
         if hosts:
             lines.append(f"hosts = [{', '.join(map(_text, hosts))}]")
         return lines
+
+
+def _private(host: str | None) -> str | None:
+    """The word for the network that an address in the house is in; None for any other host."""
+    try:
+        address = ip_address("127.0.0.1" if host == "localhost" else host or "")
+    except ValueError:
+        return None
+    if address.is_loopback:
+        return "loopback"
+    return "private" if address.is_private else None
 
 
 def _text(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
@@ -33,28 +33,37 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     return backend
 
 
-@contextmanager
-def serving(app: Any) -> Iterator[str]:
-    """An ASGI application on a port of its own: its URL."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        app, log_level="error", lifespan="off", ws="none", timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
+class Servers:
+    """ASGI applications, each on a port of its own."""
+
+    def __init__(self) -> None:
+        self._running: list[tuple[uvicorn.Server, threading.Thread]] = []
+
+    def __call__(self, app: Any) -> str:
+        """Serve one: its URL."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        config = uvicorn.Config(
+            app, log_level="error", lifespan="off", ws="none", timeout_graceful_shutdown=1
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        self._running.append((server, thread))
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    def stop(self) -> None:
+        for server, _ in self._running:
+            server.should_exit = True
+        for _, thread in self._running:
+            thread.join()
 
 
 @pytest.fixture(scope="module")
 def serve() -> Iterator[Serve]:
     """Serves applications until the module's tests are over."""
-    with ExitStack() as stack:
-        yield lambda app: stack.enter_context(serving(app))
+    servers = Servers()
+    yield servers
+    servers.stop()
 
 
 @pytest.fixture

@@ -12,7 +12,9 @@ INTEGERS = st.integers(-(2**53), 2**53)
 NUMBERS = INTEGERS | st.floats(allow_nan=False, allow_infinity=False)
 ANYTHING = st.recursive(
     st.none() | st.booleans() | NUMBERS | st.text(CHARACTERS),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(CHARACTERS), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(CHARACTERS), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 DEEPEST = 6

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from enclave_broker_network import OutboundRequest
 from enclave_broker_openapi.authorising import Shown
 from enclave_broker_openapi.catalog import Outcome, make_catalog
 from enclave_broker_openapi.compiling import Compiled
 from enclave_broker_openapi.config import OpenapiConfig
 from enclave_broker_openapi.document import Gathering
 from enclave_broker_openapi.schemas import Schemas
-
-from enclave_broker_network import OutboundRequest
 
 BASE = "https://api.example.com/v1/openapi.json"
 

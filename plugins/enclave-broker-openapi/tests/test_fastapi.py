@@ -347,9 +347,7 @@ def url(serve: Callable[[Any], str]) -> str:
 async def test_the_service_receives_what_was_meant(
     url: str, open_tools: Any, call: Callable[..., Any]
 ) -> None:
-    async with open_tools(
-        spec=f"{url}/openapi.json", auth=AUTH, header_lists="lines"
-    ) as provider:
+    async with open_tools(spec=f"{url}/openapi.json", auth=AUTH, header_lists="lines") as provider:
         assert provider.outcome.broken == [], provider.outcome.broken
         assert provider.outcome.notes == []
         names = {tool.spec.name for tool in await provider.tools()}

@@ -106,7 +106,10 @@ def test_what_is_read_only_is_not_sent_and_what_is_write_only_not_answered() -> 
     }
     identity = {"type": "integer", "readOnly": True}
     asked = whole(node, Id=identity)
-    assert (list(asked["properties"]), asked["required"]) == (["secret", "name"], ["secret", "name"])
+    assert (list(asked["properties"]), asked["required"]) == (
+        ["secret", "name"],
+        ["secret", "name"],
+    )
     answered = whole(node, direction="response", Id=identity)
     assert (list(answered["properties"]), answered["required"]) == (["id", "name"], ["id", "name"])
 
@@ -149,7 +152,9 @@ def test_a_discriminator_chooses_among_schemas_that_are_alike(
 def test_a_discriminator_whose_choices_say_it_themselves_or_have_a_default() -> None:
     choices = [{"$ref": "#/components/schemas/Cat"}, {"$ref": "#/components/schemas/Other"}]
     cat = {"type": "object", "properties": {"kind": {"const": "meow"}}, "required": ["kind"]}
-    schema = whole({"oneOf": choices, "discriminator": {"propertyName": "kind"}}, Cat=cat, Other=CAT)
+    schema = whole(
+        {"oneOf": choices, "discriminator": {"propertyName": "kind"}}, Cat=cat, Other=CAT
+    )
     assert fits(schema, {"kind": "meow"})
     assert not fits(schema, {"kind": "Cat"})
     discriminator = {"propertyName": "kind", "defaultMapping": "Other"}
