@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from annotated_types import MinLen
 from enclave_broker_network import NetworkRules
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from enclave_broker_core.errors import BrokerError
 
@@ -23,7 +22,7 @@ class HttpConfig(SourceConfig):
     and how much may come back.
     """
 
-    requests: Annotated[tuple[RequestConfig, ...], MinLen(1)]
+    requests: Annotated[tuple[RequestConfig, ...], Field(min_length=1)]
     network: NetworkRules = NetworkRules()
     progress: bool = True
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Le, MinLen
 from enclave_broker_network import Retries
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
@@ -16,7 +15,7 @@ from .results import As
 
 Method = Literal["GET", "HEAD", "OPTIONS", "QUERY", "POST", "PUT", "PATCH", "DELETE"]
 MediaType = Annotated[str, Field(pattern=r"^[!-~]([ -~]*[!-~])?$")]
-Status = Annotated[int, Ge(200), Le(599)]
+Status = Annotated[int, Field(ge=200, le=599)]
 # A text, a number or true and false, as TOML has them.
 Value = str | int | float | bool
 
@@ -113,7 +112,7 @@ class RequestConfig(Frozen):
     query: Mapping[str, Value] = Field(default_factory=dict)
     headers: Mapping[str, Value] = Field(default_factory=dict)
     body: BodyConfig | None = None
-    result: str | Annotated[Mapping[str, str], MinLen(1)] = "body"
+    result: str | Annotated[Mapping[str, str], Field(min_length=1)] = "body"
     read: As = "auto"
     output_schema: dict[str, Any] | None = None
     allow_status: frozenset[Status] = frozenset()

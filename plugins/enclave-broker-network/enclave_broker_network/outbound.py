@@ -95,13 +95,13 @@ class Outbound:
         OutboundTimeoutError, BrokenAnswerError and AnswerTooLargeError as they say. A request
         that may be repeated is, as ``retries`` says.
         """
-        host = parse_url(request.url).origin.host
         total = self._rules.timeouts.total
         until = time.monotonic() + (total if within is None else min(total, within))
         with anyio.move_on_after(total):
             return await repeated(
                 request, lambda: self._follow(request, on_progress), retries, until
             )
+        host = parse_url(request.url).origin.host
         raise OutboundTimeoutError(f"{host} did not answer within {total:g} s", host=host)
 
     async def _follow(

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import stamina
-from annotated_types import Ge, Le
+from pydantic import Field
 
 from enclave_broker_core.models import Frozen, Seconds
 
@@ -26,10 +26,10 @@ class Retries(Frozen):
     when there is no time for it, the answer is given as it is.
     """
 
-    attempts: Annotated[int, Ge(1), Le(10)] = 3
+    attempts: Annotated[int, Field(ge=1, le=10)] = 3
     wait_initial: Seconds = 0.1
     wait_max: Seconds = 5.0
-    wait_jitter: Annotated[float, Ge(0), Le(60)] = 0.5
+    wait_jitter: Annotated[float, Field(ge=0, le=60)] = 0.5
 
 
 class _AnsweredLaterError(Exception):

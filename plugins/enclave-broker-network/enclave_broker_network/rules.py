@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Le, Len
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from enclave_broker_core.errors import BrokerError
 from enclave_broker_core.models import Count, Frozen, Seconds
@@ -28,7 +27,7 @@ def _networks(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 HostPattern = Annotated[str, AfterValidator(_pattern)]
-Port = Annotated[int, Ge(1), Le(65535)]
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Timeouts(Frozen):
@@ -62,8 +61,8 @@ class NetworkRules(Frozen):
     ports: frozenset[Port] = frozenset({443, 80})
     allow_private: Annotated[tuple[str, ...], AfterValidator(_networks)] = ()
     max_bytes: Count = 8 * 1024 * 1024
-    max_redirects: Annotated[int, Ge(0), Le(20)] = 5
+    max_redirects: Annotated[int, Field(ge=0, le=20)] = 5
     max_connections: Count = 100
     max_connections_per_host: Count = 10
     timeouts: Timeouts = Timeouts()
-    ca_file: Annotated[str, Len(1)] | None = None
+    ca_file: Annotated[str, Field(min_length=1)] | None = None
