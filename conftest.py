@@ -21,6 +21,8 @@ ONCE = (
     "tests/testing",
     "plugins/enclave-broker-cli/tests",
     "plugins/enclave-broker-client/tests",
+    "plugins/enclave-broker-http/tests",
+    "plugins/enclave-broker-network/tests",
     "plugins/enclave-broker-quickjs/tests",
     "plugins/enclave-broker-redis/tests",
     "plugins/enclave-broker-server/tests",
