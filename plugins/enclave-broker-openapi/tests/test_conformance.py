@@ -124,5 +124,5 @@ class TestOpenapi(ToolProviderSuite):
 
     async def _until(self, running: int) -> None:
         with anyio.fail_after(20):
-            while self.service.running != running:
+            while self.service.running != running:  # noqa: ASYNC110
                 await anyio.sleep(0.005)

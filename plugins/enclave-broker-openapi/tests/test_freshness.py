@@ -68,7 +68,7 @@ class Service:
 
     async def _operation(self, path: str, send: Any) -> None:
         self.waiting += 1
-        while path.endswith("wait") and not self.go_on:
+        while path.endswith("wait") and not self.go_on:  # noqa: ASYNC110
             await anyio.sleep(0.01)
         self.waiting -= 1
         start = {"type": "http.response.start", "status": 200}
@@ -89,7 +89,7 @@ def url(serve: Callable[[Any], str], service: Service) -> str:
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for something that another thread does."""
     with anyio.fail_after(PATIENCE):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await anyio.sleep(0.005)
 
 
@@ -188,10 +188,10 @@ async def test_a_required_document_has_to_be_there(
     open_tools: Any, service: Service, url: str
 ) -> None:
     service.status = 503
-    with pytest.raises(PluginError, match="the document of api can't be used: .* 503"):
+    with pytest.raises(PluginError, match=r"the document of api can't be used: .* 503"):
         async with open_tools(spec=f"{url}/openapi.json"):
             pass
-    with pytest.raises(PluginError, match="can't be used: .* more than 0 op|can't be used"):
+    with pytest.raises(PluginError, match=r"can't be used: 127\.0\.0\.1 can't be reached"):
         async with open_tools(spec="http://127.0.0.1:1/openapi.json"):
             pass
 
@@ -390,17 +390,8 @@ async def test_documents_are_bounded(open_tools: Any, service: Service, url: str
 def test_the_pace() -> None:
     middle = Pace(60.0, lambda: 0.5)
     assert middle.after(0) == 60.0
-    assert [middle.after(failures) for failures in range(1, 10)] == [
-        1,
-        2,
-        4,
-        8,
-        16,
-        32,
-        64,
-        128,
-        256,
-    ]
+    assert [middle.after(failures) for failures in range(1, 7)] == [1, 2, 4, 8, 16, 32]
+    assert middle.after(9) == 256.0
     assert middle.after(10) == middle.after(10_000) == 300.0
     assert Pace(3600.0, lambda: 0.5).after(100) == 3600.0
     assert Pace(60.0, lambda: 0.0).after(0) == pytest.approx(60.0 * (1 - JITTER))

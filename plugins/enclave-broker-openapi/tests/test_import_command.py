@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from enclave_broker_network import RefusedError, UnreachableError
 from enclave_broker_openapi.config import OpenapiConfig
+from enclave_broker_openapi.import_command import import_command
 from enclave_broker_openapi.importing import look
 from openapi_documents import paths
 from pydantic_core import to_json
+from typer.testing import CliRunner
+
+from enclave_broker_core.errors import ConfigError
 
 DOCUMENT = paths(
     good={
@@ -124,22 +129,36 @@ def test_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "error", "said"),
     [
-        (["gone.json"], 2, "CONFIG_ERROR: there is no such file"),
-        (["http://127.0.0.1:1/x"], 1, "TOOL_ERROR: 127.0.0.1 can't be reached"),
-        (["http://169.254.169.254/x"], 1, "TOOL_ERROR: a request to 169.254.169.254 is refused"),
-        (["x.json", "--include", "a[b"], 2, "CONFIG_ERROR: include"),
-        (["x.json", "--bearer-from", "NOBODY"], 2, "NOBODY is not set"),
-        (["no-document.json"], 2, "CONFIG_ERROR: it is not an OpenAPI document"),
-        ([], 2, "Missing argument"),
+        (["gone.json"], ConfigError, "there is no such file"),
+        (["http://127.0.0.1:1/x"], UnreachableError, "127.0.0.1 can't be reached"),
+        (["http://169.254.169.254/x"], RefusedError, "a request to 169.254.169.254 is refused"),
+        (["x.json", "--include", "a[b"], ConfigError, "include"),
+        (["no-document.json"], ConfigError, "it is not an OpenAPI document"),
+        (["x.json", "--bearer-from", "NOBODY"], SystemExit, "NOBODY is not set"),
+        ([], SystemExit, "Missing argument"),
     ],
 )
-def test_what_goes_wrong(tmp_path: Path, arguments: list[str], code: int, said: str) -> None:
+def test_what_goes_wrong(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    error: type[BaseException],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "no-document.json").write_text("{}")
-    done = run(tmp_path, *arguments)
-    assert (done.returncode, done.stdout) == (code, "")
-    assert said in done.stderr
+    done = CliRunner().invoke(import_command().build(), arguments)
+    assert isinstance(done.exception, error)
+    assert said in (done.stderr if error is SystemExit else str(done.exception))
+    assert done.stdout == ""
+
+
+def test_an_error_is_told_as_by_any_command(tmp_path: Path) -> None:
+    done = run(tmp_path, "gone.json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "CONFIG_ERROR: there is no such file\n"
 
 
 @pytest.mark.anyio
