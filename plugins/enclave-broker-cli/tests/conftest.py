@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import typer
 from enclave_broker_cli.main import build
+from forked_program import ForkedProgram, forked_program
 
 PROGRAM = [sys.executable, "-m", "enclave_broker_cli"]
 SECONDS = 60
@@ -114,19 +115,19 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def forked() -> Iterator[ForkedProgram]:
+    """Runs the program to its end, as a process of its own."""
+    with forked_program() as program:
+        yield program
+
+
 @pytest.fixture
-def program() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs the program to its end, as a process of its own: ``program("run", "-", stdin=…)``."""
+def program(forked: ForkedProgram) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The same with the environment of a test: ``program("run", "-", stdin=…)``."""
 
     def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "enclave_broker_cli", *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env={**os.environ, "NO_COLOR": "1", "COLUMNS": "120"},
-        )
+        return forked.run(arguments, {**os.environ, "NO_COLOR": "1", "COLUMNS": "120"}, stdin)
 
     return run
 

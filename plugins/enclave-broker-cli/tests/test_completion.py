@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forked_program import ForkedProgram
 
 Program = Callable[..., subprocess.CompletedProcess[str]]
-PROGRAM = [sys.executable, "-m", "enclave_broker_cli"]
 TOOLS = ["users:get", "admin:reset", "rare:one", "never:awaited", "never:threaded"]
 FORMATS = ["openai", "openai-responses", "anthropic", "mcp"]
 
@@ -56,31 +55,31 @@ def enclave_runtimes():
 """
 
 
-def ask(**variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        PROGRAM,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, **variables},
-    )
+Completed = Callable[[str], list[tuple[str, str]]]
+Names = Callable[[str], list[str]]
 
 
-def completed(line: str) -> list[tuple[str, str]]:
+@pytest.fixture
+def completed(forked: ForkedProgram) -> Completed:
     """What a line may go on with, each with its description, as our scripts ask."""
-    done = ask(
-        _ENCLAVE_BROKER_COMPLETE="complete_fish",
-        _TYPER_COMPLETE_FISH_ACTION="get-args",
-        _TYPER_COMPLETE_ARGS=f"enclave-broker {line}",
-    )
-    assert done.stderr == ""
-    found = [line.partition("\t") for line in done.stdout.splitlines() if line]
-    return [(name, said) for name, _, said in found]
+
+    def ask(line: str) -> list[tuple[str, str]]:
+        variables = {
+            "_ENCLAVE_BROKER_COMPLETE": "complete_fish",
+            "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+            "_TYPER_COMPLETE_ARGS": f"enclave-broker {line}",
+        }
+        done = forked.run([], {**os.environ, **variables})
+        assert done.stderr == ""
+        found = [line.partition("\t") for line in done.stdout.splitlines() if line]
+        return [(name, said) for name, _, said in found]
+
+    return ask
 
 
-def names(line: str) -> list[str]:
-    return [name for name, _ in completed(line)]
+@pytest.fixture
+def names(completed: Completed) -> Names:
+    return lambda line: [name for name, _ in completed(line)]
 
 
 @pytest.mark.parametrize(
@@ -103,11 +102,11 @@ def names(line: str) -> list[str]:
         ("--version --js", ["--json"]),
     ],
 )
-def test_a_line_goes_on(line: str, expected: list[str]) -> None:
+def test_a_line_goes_on(names: Names, line: str, expected: list[str]) -> None:
     assert names(line) == expected
 
 
-def test_each_has_its_description_on_its_line(place: Path) -> None:
+def test_each_has_its_description_on_its_line(completed: Completed, place: Path) -> None:
     assert completed("call users") == [("users:get", "Look a user up by id.")]
     assert completed("gre") == [("greet", "Greet somebody.")]
     (said,) = (said for name, said in completed("call --") if name == "--config")
@@ -117,17 +116,18 @@ def test_each_has_its_description_on_its_line(place: Path) -> None:
     assert completed("call odd") == [("odd", "[/x] \\x1b[31m")]
 
 
-def test_the_protocol_of_typers_own_script_for_bash() -> None:
-    done = ask(
-        _ENCLAVE_BROKER_COMPLETE="complete_bash",
-        COMP_WORDS="enclave-broker call never",
-        COMP_CWORD="2",
-    )
+def test_the_protocol_of_typers_own_script_for_bash(forked: ForkedProgram) -> None:
+    variables = {
+        "_ENCLAVE_BROKER_COMPLETE": "complete_bash",
+        "COMP_WORDS": "enclave-broker call never",
+        "COMP_CWORD": "2",
+    }
+    done = forked.run([], {**os.environ, **variables})
     assert (done.stdout, done.stderr) == ("never:awaited\nnever:threaded\n", "")
 
 
 def test_the_configuration_is_the_one_of_the_line(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+    names: Names, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (place / "broker.toml").rename(place / "other.toml")
     assert names("call ") == []
@@ -147,7 +147,7 @@ def test_the_configuration_is_the_one_of_the_line(
         '[[tools]]\nuse = "python"\nmodule = "none.py"\n',
     ],
 )
-def test_a_broken_configuration_has_no_names(place: Path, broken: str) -> None:
+def test_a_broken_configuration_has_no_names(names: Names, place: Path, broken: str) -> None:
     (place / "broker.toml").write_text(broken)
     assert names("call ") == []
     assert names("run --runtime=") == []
@@ -155,19 +155,19 @@ def test_a_broken_configuration_has_no_names(place: Path, broken: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["tools.py", "greetings.py"])
-def test_only_completions_are_printed(place: Path, name: str) -> None:
+def test_only_completions_are_printed(names: Names, place: Path, name: str) -> None:
     (place / name).write_text(NOISE + (place / name).read_text())
     assert names("call us") == ["users:get"]
     assert names("gre") == ["greet"]
 
 
-def test_what_raises_anything_has_no_names(place: Path) -> None:
+def test_what_raises_anything_has_no_names(names: Names, place: Path) -> None:
     (place / "greetings.py").write_text("raise SystemExit('no')")
     assert names("call us") == []
     assert names("expl") == []
 
 
-def test_neither_a_store_nor_a_sandbox_is_opened(place: Path) -> None:
+def test_neither_a_store_nor_a_sandbox_is_opened(names: Names, place: Path) -> None:
     (place / "opens.py").write_text(OPENS)
     (place / "broker.toml").write_text(
         'plugins = ["*", "./opens.py"]\nstore = { use = "opens" }\nruntime = { use = "opens" }\n'

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked_program import ForkedProgram
 
 HELP = Path(__file__).parent / "help"
 SENTENCE = re.compile(r"[A-Z0-9].*[^\s.]\.", re.DOTALL)
@@ -47,18 +46,15 @@ def test_every_value_has_a_name_in_capitals(find_commands: Callable[[], dict[str
 
 @pytest.mark.parametrize("path", sorted(HELP.glob("*.txt")), ids=lambda path: path.stem)
 def test_help_is_as_before(
-    path: Path, place: Path, plain_environment: Callable[..., dict[str, str]]
+    path: Path,
+    place: Path,
+    forked: ForkedProgram,
+    plain_environment: Callable[..., dict[str, str]],
 ) -> None:
     # The first page lists the commands of plugins too.
     (place / "broker.toml").write_text("plugins = []\n")
     words = [] if path.stem == "enclave-broker" else path.stem.split("-")
-    done = subprocess.run(
-        [sys.executable, "-m", "enclave_broker_cli", *words, "--help"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=plain_environment(COLUMNS="80"),
-    )
+    done = forked.run([*words, "--help"], plain_environment(COLUMNS="80"))
     assert (done.stderr, done.returncode) == ("", 0)
     assert done.stdout == path.read_text(), (
         f"if this is meant: COLUMNS=80 enclave-broker {' '.join(words)} --help > {path}"
