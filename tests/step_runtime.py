@@ -19,12 +19,14 @@ class StepSession:
     ``print`` a text; ``calls``: make these calls at once and print each result as it comes;
     ``keep`` a value for later runs; ``kept``: all that was kept; ``raise`` an error;
     ``compute``: wait for what another task sets. The value of a run is the list of what came
-    of its calls and its ``kept`` steps.
+    of its calls and its ``kept`` steps; ``flat`` makes one list of those lists, ``double``
+    makes it twice what was kept last.
     """
 
     def __init__(self, runtime: StepRuntime, host: RuntimeHost, state: bytes | None) -> None:
         self._runtime = runtime
         self._host = host
+        self.durable = host.durable
         told = {"kept": [], "run": None} if state is None else json.loads(state)
         self._kept: list[Any] = told["kept"]
         self._run: dict[str, Any] | None = told["run"]
@@ -41,6 +43,12 @@ class StepSession:
     async def dump(self) -> bytes:
         return json.dumps({"kept": self._kept, "run": None}).encode()
 
+    async def checkpoint(self, state: bytes, keys: list[str]) -> None:
+        await self._host.checkpoint(state, keys)
+
+    def keys(self, run: dict[str, Any], calls: list[Any]) -> list[str]:
+        return [f"{run['at']}_{number}" for number in range(len(calls))]
+
     async def _go(self, run: dict[str, Any], *, resumed: bool) -> Any:
         for at in range(run["at"], len(run["steps"])):
             what, *given = run["steps"][at]
@@ -53,18 +61,22 @@ class StepSession:
                 self._kept.append(given[0])
             elif what == "kept":
                 run["got"].append(list(self._kept))
+            elif what == "flat":
+                run["got"] = [found for results in run["got"] for found in results]
+            elif what == "double":
+                run["got"] = self._kept[-1] * 2
             elif what == "raise":
-                raise RunError(given[0])
+                raise RunError(given[0] if given else str(run["got"][-1]))
             elif what == "compute":
                 await self._runtime.computed.wait()
             resumed = False
         return run["got"]
 
     async def _calls(self, run: dict[str, Any], calls: list[Any], resumed: bool) -> list[Any]:
-        keys = [f"{run['at']}_{number}" for number in range(len(calls))]
-        if self._host.durable and not resumed:
+        keys = self.keys(run, calls)
+        if self.durable and not resumed:
             state = {"kept": self._kept, "run": run}
-            await self._host.checkpoint(json.dumps(state).encode(), keys)
+            await self.checkpoint(json.dumps(state).encode(), keys)
         results: list[Any] = [None] * len(calls)
         # One after the other, as a sandbox takes them in whose code is in one thread.
         send, receive = anyio.create_memory_object_stream[tuple[int, Any]](len(calls))
@@ -73,7 +85,7 @@ class StepSession:
             try:
                 found: Any = await self._host.call(name, arguments, key=keys[number])
             except BrokerError as error:
-                found = error.code
+                found = f"{error.code}: {error.message}"
             send.send_nowait((number, found))
 
         async with anyio.create_task_group() as tasks, send, receive:
@@ -82,7 +94,8 @@ class StepSession:
             for _ in calls:
                 number, found = await receive.receive()
                 results[number] = found
-                await self._host.stdout(f"{calls[number][0]} {found}\n")
+                if self._runtime.tells:
+                    await self._host.stdout(f"{calls[number][0]} {found}\n")
         return results
 
 
@@ -90,8 +103,9 @@ class StepRuntime:
     language = "steps"
     durable = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, tells: bool = True) -> None:
         self.computed = anyio.Event()
+        self.tells = tells
 
     @asynccontextmanager
     async def session(

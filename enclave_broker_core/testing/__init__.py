@@ -12,6 +12,7 @@ pytest.register_assert_rewrite(
             "authenticators",
             "checks",
             "command_suite",
+            "durable_runtimes",
             "durable_store_suite",
             "hosts",
             "lease_suite",

@@ -85,9 +85,18 @@ class RecordingHost:
         """All that was printed."""
         return "".join(entry[1] for entry in self.log if entry[0] == "stdout")
 
+    def _note(self) -> None:
+        began, self._began = self._began, anyio.Event()
+        began.set()
+
     async def called(self, count: int = 1) -> None:
         """Return when ``count`` calls have begun."""
         while len(self.calls) < count:
+            await self._began.wait()
+
+    async def kept(self, count: int = 1) -> None:
+        """Return when there are ``count`` checkpoints."""
+        while len(self.states) < count:
             await self._began.wait()
 
     async def stdout(self, chunk: str) -> None:
@@ -109,6 +118,7 @@ class RecordingHost:
         await anyio.lowlevel.checkpoint()
         self.log.append(("checkpoint", tuple(calls)))
         self.states.append(state)
+        self._note()
 
     async def call(
         self, name: str, arguments: Mapping[str, Any], *, key: str | None = None
@@ -122,8 +132,7 @@ class RecordingHost:
         self.log.append(("call", tool, args))
         self.running += 1
         self.most_running = max(self.most_running, self.running)
-        self._began.set()
-        self._began = anyio.Event()
+        self._note()
         try:
             return await self._answer(tool, args)
         except anyio.get_cancelled_exc_class():

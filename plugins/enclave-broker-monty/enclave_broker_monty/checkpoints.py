@@ -21,15 +21,13 @@ class Awaited:
     """A call that the run waits for, by its number in the run.
 
     A tool's has a ``tool`` and its ``arguments`` in JSON form. A sleep has the time when it
-    ``ends``, in seconds since the epoch, and the ``value`` that it then has. In a ``blocking``
-    one nothing else of the run can go on.
+    ``ends``, in seconds since the epoch. In a ``blocking`` one nothing of the run can go on.
     """
 
     number: int
     tool: str | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     ends: float = 0.0
-    value: Any = None
     blocking: bool = False
 
 

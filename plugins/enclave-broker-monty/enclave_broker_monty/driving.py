@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
 from pydantic_monty import (
     FunctionSnapshot,
     FutureSnapshot,
@@ -95,8 +94,8 @@ class Driving:
             return snapshot.resume(outcome)
         name, args, kwargs = str(snapshot.function_name), snapshot.args, snapshot.kwargs
         if snapshot.is_os_function and name == "time.sleep":
-            number = snapshot.call_id
-            self.blocking = self._calls.announce_sleep(number, args[:1], blocking=True)
+            seconds = float(snapshot.args[0])
+            self.blocking = self._calls.announce_sleep(snapshot.call_id, seconds, blocking=True)
             self.to_begin.append(self.blocking)
             return None
         try:
@@ -122,8 +121,9 @@ class Driving:
         kwargs: dict[str, object],
     ) -> HostCall | None:
         if snapshot.is_os_function:
-            sleeps = name == "asyncio.sleep"
-            return self._calls.announce_sleep(snapshot.call_id, args) if sleeps else None
+            if name != "asyncio.sleep":
+                return None
+            return self._calls.announce_sleep(snapshot.call_id, float(snapshot.args[0]))
         if name == "call_tool":
             return self._calls.announce_tool(snapshot.call_id, args, kwargs)
         signature = self._catalog.current().functions.get(name.removeprefix("tools."))

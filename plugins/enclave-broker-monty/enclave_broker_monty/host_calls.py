@@ -15,7 +15,6 @@ from pydantic_monty import ExternalSettledResult as Outcome
 from enclave_broker_core.contracts import RuntimeHost
 from enclave_broker_core.errors import BrokerError
 from enclave_broker_core.functions import arguments_text
-from enclave_broker_core.json_form import NotJsonError, TooLargeError, json_text, parse
 
 from .checkpoints import Awaited
 from .helpers import Helpers
@@ -107,30 +106,18 @@ class HostCalls:
         text = arguments_text(name, arguments, self._host.limits.max_argument_bytes)
         return self.restored(Awaited(number, tool=name, arguments=from_json(text)))
 
-    def announce_sleep(
-        self, number: int, args: tuple[Any, ...], *, blocking: bool = False
-    ) -> HostCall:
-        seconds, value = max(0.0, float(args[0])), args[1] if len(args) > 1 else None
+    def announce_sleep(self, number: int, seconds: float, *, blocking: bool = False) -> HostCall:
+        """What ``asyncio.sleep`` hands on when it is over, the sandbox itself knows."""
         if self._host.durable:
-            self._require_kept(value)
-            ends = time.time() + seconds
-            return self.restored(Awaited(number, ends=ends, value=value, blocking=blocking))
-        return HostCall(lambda: _sleep(seconds, value))
-
-    def _require_kept(self, value: object) -> None:
-        try:
-            if parse(json_text(value, self._host.limits.max_argument_bytes)) == value:
-                return
-        except (NotJsonError, TooLargeError):
-            pass
-        raise TypeError("in a durable session asyncio.sleep() hands on only what JSON can hold")
+            return self.restored(Awaited(number, ends=time.time() + seconds, blocking=blocking))
+        return HostCall(lambda: _sleep(seconds))
 
     def restored(self, awaited: Awaited) -> HostCall:
         """A call as a checkpoint has it."""
         name, key = awaited.tool, str(awaited.number)
         if name is not None:
             return HostCall(lambda: self._host.call(name, awaited.arguments, key=key), awaited)
-        return HostCall(lambda: _sleep(awaited.ends - time.time(), awaited.value), awaited)
+        return HostCall(lambda: _sleep(awaited.ends - time.time()), awaited)
 
     def begin(self, call: HostCall) -> None:
         """Do a call beside what goes on."""
@@ -187,9 +174,8 @@ class HostCalls:
                     await self._change()
 
 
-async def _sleep(seconds: float, value: Any) -> Any:
+async def _sleep(seconds: float) -> None:
     await anyio.sleep(max(0.0, seconds))
-    return value
 
 
 def _answered_from_outside(*args: Any, **kwargs: Any) -> NoReturn:

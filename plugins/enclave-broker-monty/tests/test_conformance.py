@@ -9,6 +9,7 @@ from enclave_broker_monty.config import MontyConfig
 from enclave_broker_monty.runtime import open_monty
 
 from enclave_broker_core.contracts import OpenContext, Runtime
+from enclave_broker_core.testing.durable_runtimes import DurableRuntimeSuite
 from enclave_broker_core.testing.runtimes import RuntimeSuite
 
 
@@ -87,6 +88,33 @@ await call_tool("test:echo", {"value": 1})
 
     def open_runtime(self) -> AbstractAsyncContextManager[Runtime]:
         return open_monty(self.config, OpenContext("runtime"))
+
+
+class TestMontyDurable(DurableRuntimeSuite):
+    loops = ("asyncio",)
+    config = MontyConfig(workers=2)
+
+    meet = TestMonty.meet
+    echo_wait_add = """
+import asyncio
+first = await call_tool("test:echo", {"value": "first"})
+print("before")
+both = await asyncio.gather(call_tool("test:wait"), call_tool("test:add", {"a": 1, "b": 2}))
+print("after")
+[first, *both]
+"""
+    never = TestMonty.never
+    fail_uncaught = TestMonty.not_caught
+    define = TestMonty.define
+    define_waiting = """await call_tool("test:wait")""" + TestMonty.define
+    use = TestMonty.use
+
+    def open_runtime(self) -> AbstractAsyncContextManager[Runtime]:
+        return open_monty(self.config, OpenContext("runtime"))
+
+
+class TestMontyDurableAndParked(TestMontyDurable):
+    config = MontyConfig(workers=1, park_after=0.001)
 
 
 class TestMontyParkedAtOnce(TestMonty):
