@@ -38,6 +38,8 @@ BENCHMARKS = (
     "access_decisions",
     "sandboxed",
     "sandboxed_calls",
+    "javascript",
+    "javascript_calls",
     "growth",
     "memory",
     "http_sessions",
@@ -49,6 +51,9 @@ BENCHMARKS = (
     "redis_limiter_in_turn",
     "redis_calls",
     "redis_following",
+    "openapi_catalog",
+    "openapi_memory",
+    "openapi_call",
 )
 
 TURNS = 40

@@ -104,10 +104,10 @@ class Conversion:
 
     def _plain(self, node: Mapping[str, Any]) -> Schema:
         made: Schema = {}
-        for key, fits in PLAIN.items():
-            if key not in node:
+        for key, value in node.items():
+            fits = PLAIN.get(key)
+            if fits is None:
                 continue
-            value = node[key]
             if self._old and isinstance(value, bool) and key.startswith("exclusive"):
                 continue  # it is about minimum or maximum
             if fits(value):
@@ -165,17 +165,17 @@ class Conversion:
             self._doubtful(f"there is no type {str(kind)[:40]!r}")
 
     def _children(self, node: Mapping[str, Any], made: Schema, base: str, depth: int) -> None:
-        for key in ONE_SCHEMA:
-            if isinstance(node.get(key), dict | bool):
-                made[key] = self._schema(node[key], base, depth)
-        for key in LISTS_OF_SCHEMAS:
-            if isinstance(node.get(key), list) and node[key]:
-                made[key] = [self._schema(item, base, depth) for item in node[key]]
-        for key in MAPS_OF_SCHEMAS:
-            if isinstance(node.get(key), dict):
+        for key, value in node.items():
+            if key in ONE_SCHEMA:
+                if isinstance(value, dict | bool):
+                    made[key] = self._schema(value, base, depth)
+            elif key in LISTS_OF_SCHEMAS:
+                if isinstance(value, list) and value:
+                    made[key] = [self._schema(item, base, depth) for item in value]
+            elif key in MAPS_OF_SCHEMAS and isinstance(value, dict):
                 made[key] = {
                     name: self._schema(item, base, depth)
-                    for name, item in node[key].items()
+                    for name, item in value.items()
                     if key != "patternProperties" or self._usable_pattern(name)
                 }
         items = node.get("items")

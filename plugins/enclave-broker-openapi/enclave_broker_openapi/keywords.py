@@ -65,19 +65,21 @@ PLAIN: Mapping[str, Callable[[Any], bool]] = MappingProxyType(
         "default": lambda value: True,
     }
 )
-ONE_SCHEMA = (
-    "not",
-    "if",
-    "then",
-    "else",
-    "contains",
-    "propertyNames",
-    "additionalProperties",
-    "unevaluatedItems",
-    "unevaluatedProperties",
+ONE_SCHEMA = frozenset(
+    {
+        "not",
+        "if",
+        "then",
+        "else",
+        "contains",
+        "propertyNames",
+        "additionalProperties",
+        "unevaluatedItems",
+        "unevaluatedProperties",
+    }
 )
-LISTS_OF_SCHEMAS = ("allOf", "anyOf", "oneOf", "prefixItems")
-MAPS_OF_SCHEMAS = ("patternProperties", "dependentSchemas")
+LISTS_OF_SCHEMAS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
+MAPS_OF_SCHEMAS = frozenset({"patternProperties", "dependentSchemas"})
 
 
 def cut(text: str, longest: int = LONGEST_TEXT) -> str:
