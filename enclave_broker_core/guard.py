@@ -91,6 +91,7 @@ class TaskGuard:
     __slots__ = (
         "_cancels",
         "_coroutine",
+        "_due",
         "_giving_up",
         "_guarded",
         "_reason",
@@ -106,6 +107,7 @@ class TaskGuard:
         self._guarded = guarded
         self._seconds = seconds
         self._reason: type[Exception] | None = None
+        self._due = False
         self._task: asyncio.Task[Any] | None = None
 
     def stop(self) -> None:
@@ -146,6 +148,9 @@ class TaskGuard:
                     trap = throw(thrown)
                 else:
                     trap = send(value)
+                if self._due:
+                    self._due = False
+                    self._cancel()
         except StopIteration as stop:
             result = stop.value
         except asyncio.CancelledError:
@@ -174,8 +179,13 @@ class TaskGuard:
         if self._reason is not None:
             return
         self._reason = reason
-        # A coroutine that stops itself, from inside, is cancelled where it next waits.
-        if self._task is not None:
+        if self._task is None:
+            return
+        if asyncio.current_task() is self._task:
+            # It stops itself, from inside, and is cancelled where it next waits. If it ends
+            # first, a cancellation would hit whatever its task waits for after it.
+            self._due = True
+        else:
             self._cancel()
 
     def _cancel(self) -> None:

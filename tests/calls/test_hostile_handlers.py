@@ -18,6 +18,7 @@ from enclave_broker_core import (
     BrokerError,
     DeadlineExceededError,
     SessionCancelledError,
+    SessionState,
     ToolContext,
     ToolError,
     ToolTimeoutError,
@@ -241,6 +242,26 @@ async def test_one_that_cancels_its_own_session() -> None:
             assert [e.type async for e in session.events()].count("final") == 1
         assert other.state.value == "running"
     assert went_on == []
+
+
+async def test_one_that_ends_its_own_session_and_then_waits_for_nothing() -> None:
+    """The cancellation that stops it must not hit what its caller does next."""
+    broker = Broker()
+
+    @broker.tool("bad")
+    async def bad() -> None:
+        raise ValueError("no luck")
+
+    @broker.tool("t")
+    async def t(ctx: ToolContext) -> None:
+        await checkpoint()
+        await ctx.call("bad")
+
+    async with serving(broker), broker.session(cancel_on_first_error=True) as session:
+        with pytest.raises(ToolError):
+            await session.call("t")
+        await checkpoint()
+        assert session.state is SessionState.CANCELLED
 
 
 async def test_one_that_calls_the_broker_again_by_the_same_rules() -> None:
