@@ -94,8 +94,6 @@ class Hold:
             return await op.finished()
         finally:
             self._under_way -= 1
-            if op.failed:
-                self._unsure = True
             if self._quiet is not None and not self._under_way and not self._quiet.done():
                 self._quiet.set_result(None)
 

@@ -73,8 +73,9 @@ class RedisStore:
         self.lease = config.lease
         self._grace = config.grace
         self._numbers = count()
-        # Places that nobody has any more.
+        # Places that nobody has any more, and sessions whose end the lists do not know.
         self._vacant: dict[str, Whose] = {}
+        self._unlisted: dict[str, tuple[str, float]] = {}
 
     async def create(
         self,
@@ -85,9 +86,10 @@ class RedisStore:
     ) -> None:
         replica = self.writing.replica
         whose = Whose.of(record, replica, f"{replica}.{next(self._numbers)}")
-        created = False
+        placed, created = True, False
         try:
             reply = await self.index.reserve(record, whose, max_open, max_of_principal)
+            placed = reply[0] == b"ok"
             if reply[0] in (b"principal", b"all"):
                 raise _too_many(record, *reply)
             if reply[0] == b"dead":
@@ -95,14 +97,14 @@ class RedisStore:
                     "this broker was taken for dead and is about to begin anew",
                     retry_after=self.lease,
                 )
-            if reply[0] == b"ok":
-                created = await self.writing.create(record, whose.creation)
+            created = placed and await self.writing.create(record, whose.creation)
             if not created:
                 raise SessionExistsError(f"the session id {record.id!r} is taken")
         finally:
-            if not created:
+            if placed and not created:
+                self._vacant[record.id] = whose
                 with anyio.CancelScope(shield=True):
-                    await self._vacate(record.id, whose)
+                    await self._vacate(record.id)
 
     async def get(self, session_id: str) -> SessionRecord | None:
         record = self.engine.do("GET", self.keys.of(session_id, "r"))
@@ -164,22 +166,33 @@ class RedisStore:
         if not state.ended:
             raise ValueError(f"{state.value!r} is not the state of a session that has ended")
         token = self.writing.token(session_id)
+        ended = True
         try:
             await self.writing.finish(session_id, final, state, at, self._claims.names(session_id))
         except SessionEndedError:
-            return False
+            # Maybe by this process, which was not told and has not done what follows.
+            ended = False
+            self.writing.let_go(session_id)
         with anyio.CancelScope(shield=True):
-            await self._conclude(session_id, at)
+            known = await self.engine.do("HMGET", self.keys.of(session_id, "s"), "i", "at")
+            if None not in known:
+                self._unlisted[session_id] = known[0].decode(), float(known[1])
+                try:
+                    await self._conclude(session_id)
+                except StoreError as problem:
+                    _log.warning("the end of %s is listed later: %s", session_id, problem)
             if token is not None:
                 await self.serving.commands.refuse(session_id, token)
-        return True
+        return ended
 
-    async def _conclude(self, session_id: str, at: float) -> None:
+    async def _conclude(self, session_id: str) -> None:
         """Let the lists know that a session has ended."""
+        creation, at = self._unlisted[session_id]
         whose = await self.index.whose(session_id)
-        if whose is not None:
+        if whose is not None and whose.creation == creation:
             for over in await self.index.conclude(session_id, whose, at):
                 await self.delete(over)
+        self._unlisted.pop(session_id, None)
 
     async def read(
         self, session_id: str, from_seq: int = 1, *, limit: int = 1000, wait: float | None = None
@@ -266,9 +279,10 @@ class RedisStore:
         return listed or removed != 0
 
     async def sweep(self, now: float) -> int:
-        for session_id, whose in list(self._vacant.items()):
-            await self.index.forget(session_id, whose)
-            self._vacant.pop(session_id, None)
+        for session_id in list(self._vacant):
+            await self._vacate(session_id)
+        for session_id in list(self._unlisted):
+            await self._conclude(session_id)
         swept = 0
         while due := await self.index.ended_before(now - self._grace):
             swept += sum([await self.delete(session_id) for session_id in due])
@@ -277,15 +291,16 @@ class RedisStore:
     async def check(self) -> None:
         await self.engine.check()
 
-    async def _vacate(self, session_id: str, whose: Whose) -> None:
-        """Give back the place of a session that was not created."""
-        self._vacant[session_id] = whose
+    async def _vacate(self, session_id: str) -> None:
+        """Give back the place of a session that was not made, and see that it is not."""
+        whose = self._vacant[session_id]
         try:
+            await self.writing.undo(session_id, whose.creation)
             await self.index.forget(session_id, whose)
         except StoreError as problem:
             _log.warning("the place of %s is given back later: %s", session_id, problem)
         else:
-            del self._vacant[session_id]
+            self._vacant.pop(session_id, None)
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from .places import ENDED, LOST, MISSING, Begin, Hold
 from .wakeups import Wakeups
 
 CREATE = Script("create")
+UNDO = Script("undo")
 SAVED = Script("saved")
 TAKE = Script("take")
 
@@ -28,6 +29,8 @@ TAKE = Script("take")
 # commands that wait, all commands, and those that were begun.
 PARTS = ("s", "e", "h", "a", "d", "r", "q", "qc", "qb")
 
+# For so many milliseconds a creation that was given up could still arrive.
+LATEST = 60_000
 # An ended session can be read for at least as many seconds.
 SHORTEST_GRACE = 1.0
 
@@ -109,12 +112,19 @@ class Writing:
     async def create(self, record: SessionRecord, creation: str) -> bool:
         """Create and hold a session; False when its id is taken."""
         token = self.new_token()
-        names = [self._keys.of(record.id, what) for what in ("s", "r")]
         arguments = [token, creation, record.model_dump_json()]
-        if not await self._engine.run(CREATE, names, arguments).finished():
+        if not await self._engine.run(CREATE, self._created(record.id), arguments).finished():
             return False
         self.hold(record.id, token, 0)
         return True
+
+    async def undo(self, session_id: str, creation: str) -> None:
+        """Let a creation that failed not have happened, whatever is still on its way."""
+        arguments: list[Argument] = [creation, LATEST]
+        await self._engine.run(UNDO, self._created(session_id), arguments).finished()
+
+    def _created(self, session_id: str) -> list[str]:
+        return [self._keys.of(session_id, what) for what in ("s", "r", "x")]
 
     def begin_append(
         self,
