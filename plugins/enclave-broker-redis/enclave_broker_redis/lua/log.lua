@@ -10,7 +10,8 @@ local function open_for(token, place)
   local last = tonumber(is[2])
   if not last then return MISSING end
   local mine = is[1] == token
-  if is[3] and not (mine and place <= last) then return ENDED end
+  if is[3] and not mine then return token == '' and ENDED or LOST end
+  if is[3] and place > last then return ENDED end
   if not mine then return LOST end
   if place > last + 1 then return GAP end
   return DONE, is, last
