@@ -100,7 +100,8 @@ class RequestConfig(Frozen):
     ``headers`` and ``body`` have places for them and for secrets; an entry whose argument was
     not given is left out. ``result`` is what of the answer is the tool's result: ``body``,
     ``body/a/0``, ``header:NAME``, ``status``, or a table of these; ``read`` is how the body is
-    read. Statuses besides 2xx are errors unless they are in ``allow_status``.
+    read. Statuses besides 2xx are errors unless they are in ``allow_status``. ``auth`` takes the
+    place of the source's; false is none.
     """
 
     name: str
@@ -116,6 +117,7 @@ class RequestConfig(Frozen):
     read: As = "auto"
     output_schema: dict[str, Any] | None = None
     allow_status: frozenset[Status] = frozenset()
+    auth: Auth | Literal[False] | None = None
     retries: Retries | None = None
     timeout: Seconds | None = None
     rate_limit: Rate | None = None

@@ -51,8 +51,9 @@ class RequestShape:
         self._url = UriTemplate(_joined(source.base_url, config.url))
         self.origin = _origin(self._url)
         self._query = _texts({**source.query, **config.query})
-        self._headers = _texts({**source.headers, **config.headers})
-        self._auth = None if source.auth is None else _Auth(source.auth)
+        self._headers = _texts(_with_own(source.headers, config.headers))
+        auth = source.auth if config.auth is None else config.auth
+        self._auth = _Auth(auth) if auth else None
         self._body = None if config.body is None else config.body.maker()
         self._check_places()
         _check_headers(self._headers, with_auth=self._auth is not None)
@@ -63,8 +64,7 @@ class RequestShape:
     def spec(self, source: str) -> ToolSpec:
         """What the broker knows of the tool."""
         config, method = self.config, self.config.method
-        read_only = method in (*SAFE_METHODS, "QUERY")
-        idempotent = read_only or method in IDEMPOTENT_METHODS
+        read_only, idempotent = method in SAFE_METHODS, method in IDEMPOTENT_METHODS
         return ToolSpec(
             name=config.name,
             description=config.description,
@@ -84,7 +84,7 @@ class RequestShape:
     def fill(self, arguments: Mapping[str, Any], secret: Callable[[str], str]) -> Filled:
         """The request for these arguments. ArgumentsError for those that can't stand in it."""
         values = Values(arguments, self._names, secret)
-        headers = [(name, value) for name, value in self._filled_headers(values)]
+        headers = list(self._filled_headers(values))
         body = None if self._body is None else self._body.make(values)
         if body is not None and self.config.body is not None:
             headers.append(("Content-Type", self.config.body.content_type or body.content_type))
@@ -222,6 +222,12 @@ def _origin(template: UriTemplate) -> str:
         return str(parse_url(found[1]).origin)
     except RefusedError as problem:
         raise ValueError(problem.message) from None
+
+
+def _with_own(common: Mapping[str, Value], own: Mapping[str, Value]) -> dict[str, Value]:
+    """The headers of the source, but for those that the request has itself."""
+    names = {name.lower() for name in own}
+    return {name: value for name, value in common.items() if name.lower() not in names} | {**own}
 
 
 def _texts(given: Mapping[str, Value]) -> dict[str, Text]:

@@ -105,12 +105,27 @@ async def test_headers(
 
 async def test_headers_and_query_of_the_source_hold_for_all() -> None:
     got = await sent(
-        {"headers": {"X-B": "own"}, "query": {"v": "own"}},
+        {"headers": {"x-b": "own"}, "query": {"v": "own"}},
         headers={"X-A": "all", "X-B": "all"},
         query={"u": 1, "v": 2},
     )
     assert (got.header("x-a"), got.header("x-b")) == ("all", "own")
     assert got.target == "/?u=1&v=own"
+
+
+@pytest.mark.parametrize(
+    ("auth", "expected"),
+    [
+        (None, "Bearer all"),
+        (False, None),
+        ({"type": "bearer", "token": "own"}, "Bearer own"),
+        ({"type": "basic", "username": "ä", "password": "b:c"}, "Basic w6Q6Yjpj"),
+    ],
+)
+async def test_a_request_may_have_its_own_credentials(auth: Any, expected: str | None) -> None:
+    request = {} if auth is None else {"auth": auth}
+    got = await sent(request, auth={"type": "bearer", "token": "all"})
+    assert got.header("authorization") == expected
 
 
 BODY: dict[str, Any] = {"a": {"required": False}, "b": {"required": False}}

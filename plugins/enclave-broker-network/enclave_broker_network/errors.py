@@ -13,10 +13,8 @@ class OutboundError(CallError):
 
     code = "TOOL_ERROR"
 
-    def __init__(
-        self, message: str, *, host: str | None = None, retry_after: float | None = None
-    ) -> None:
-        super().__init__(message, retry_after=retry_after)
+    def __init__(self, message: str, *, host: str | None = None) -> None:
+        super().__init__(message)
         self.host = host
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .errors import RefusedError
-from .messages import SAFE_METHODS, OutboundRequest, OutboundResponse
+from .messages import OutboundRequest, OutboundResponse
 from .urls import Url, join_url
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -36,7 +36,7 @@ def redirected(
             f"{here.host} redirects from https to http, which is not followed", host=there.host
         )
     following = replace(request, url=str(goal))
-    if (status == 303 and request.method not in SAFE_METHODS) or (
+    if (status == 303 and request.method not in ("GET", "HEAD")) or (
         status in (301, 302) and request.method == "POST"
     ):
         kept = tuple(item for item in following.headers if item[0].lower() not in OF_A_BODY)

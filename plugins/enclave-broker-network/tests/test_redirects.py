@@ -54,13 +54,15 @@ def leading(*locations: str, status: int = 302) -> Callable[[Received], bytes]:
         (302, "DELETE", "DELETE"),
         (303, "PUT", "GET"),
         (303, "DELETE", "GET"),
+        (303, "QUERY", "GET"),
+        (302, "QUERY", "QUERY"),
         (307, "PATCH", "PATCH"),
     ],
 )
 async def test_method_and_body_change_as_rfc_9110_says(
     status: int, method: str, followed: str
 ) -> None:
-    body = b"body" if method in ("POST", "PUT", "PATCH") else None
+    body = b"body" if method in ("POST", "PUT", "PATCH", "QUERY") else None
     headers = (("Content-Type", "text/x"), ("Content-Language", "de"), *SECRETS)
     async with (
         raw_server(leading("/b?c=1", status=status)) as server,
