@@ -64,7 +64,7 @@ class Compiler:
         self._schemas = Schemas(document, "request", self._doubt)
         self._forms = Schemas(document, "form", self._doubt)
         self._results = Schemas(document, "response", self._doubt)
-        self._headers = tuple(config.headers.items())
+        self._headers = config.header_uses
 
     def _doubt(self, what: str) -> None:
         self._doubtful(what)
@@ -103,18 +103,19 @@ class Compiler:
             query=template.query,
             parameters=tuple(one for one in parameters if one.location != "path"),
             body=body,
-            headers=(("Accept", answers.accept()), *self._headers),
+            headers=(("Accept", answers.accept()),),
             fixed=fixed,
             idempotent=operation.method in IDEMPOTENT,
             header_lines=self._config.header_lists == "lines",
         )
-        secrets = secret_names(use.credential for use in choice.uses)
+        uses = (*self._headers, *choice.uses)
+        secrets = secret_names(use.credential for use in uses)
         return Compiled(
             operation.key,
             operation.id,
             self._spec(operation, name, schema, answers, secrets),
             plan,
-            choice.uses,
+            uses,
             secrets,
         )
 
@@ -204,9 +205,8 @@ class Compiler:
     def _is_credential(self, parameter: Parameter, choice: Choice) -> bool:
         """Whether the source itself sends what the parameter is for."""
         if parameter.location == "header":
-            ours = {name.lower() for name, _ in self._headers}
-            ours |= {use.name.lower() for use in choice.uses if use.place == "header"}
-            return parameter.name.lower() in ours
+            uses = [use for use in (*self._headers, *choice.uses) if use.place == "header"]
+            return parameter.name.lower() in {use.name.lower() for use in uses}
         return any(
             (use.place, use.name) == (parameter.location, parameter.name) for use in choice.uses
         )

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
-from enclave_broker_network import NetworkRules, parse_url
-from pydantic import AfterValidator, Field, field_validator
+from enclave_broker_network import NetworkRules, Retries, may_set, parse_url
+from pydantic import AfterValidator, Field, JsonValue, field_validator
 
 from enclave_broker_core.errors import BrokerError
 from enclave_broker_core.models import Count, Frozen, Seconds
 from enclave_broker_core.patterns import Pattern
 
-from .credentials import Auth
+from .credentials import ApiKey, Auth, Value, names_in
+from .security import Use
 
 
 def _pattern(text: str) -> str:
@@ -32,6 +33,13 @@ def _url(text: str) -> str:
     return text
 
 
+def _header(name: str) -> str:
+    if not may_set(name):
+        raise ValueError(f"{name!r} is not the name of a header that can be set")
+    return name
+
+
+HeaderName = Annotated[str, AfterValidator(_header)]
 PatternText = Annotated[str, AfterValidator(_pattern)]
 UrlText = Annotated[str, AfterValidator(_url)]
 
@@ -66,7 +74,8 @@ class OpenapiConfig(Frozen):
     a header is one line with commas, as OpenAPI says, or with ``header_lists = "lines"`` a
     line for each item, as some services read it.
 
-    ``refresh`` is how often, in seconds, the document is looked at again, 0 for never;
+    Texts of ``auth`` and ``headers`` may have places ``{secret:NAME}``, which are looked up at
+    each call. ``refresh`` is how often, in seconds, the document is looked at again, 0 for never;
     without a document at the start, ``required`` fails and otherwise there are no tools yet.
     ``max_bytes`` is the size of all documents together, ``max_operations`` how many are taken.
     ``timeout`` is of each call, in seconds; ``retries`` of those that may be repeated.
@@ -81,11 +90,11 @@ class OpenapiConfig(Frozen):
     exclude: Selections = ()
     rename: Mapping[str, str] = Field(default_factory=dict)
     description: str = "{summary}\n\n{description}"
-    arguments: Mapping[str, Any] = Field(default_factory=dict)
-    headers: Mapping[str, str] = Field(default_factory=dict)
+    arguments: Mapping[str, JsonValue] = Field(default_factory=dict)
+    headers: Mapping[HeaderName, Value] = Field(default_factory=dict)
     header_lists: Literal["joined", "lines"] = "joined"
     timeout: Seconds | None = None
-    retries: Annotated[int, Ge(0)] = 2
+    retries: Retries | None = Retries()
     refresh: Annotated[float, Ge(0)] = 300.0
     required: bool = True
     max_bytes: Count = 64 * 1024 * 1024
@@ -98,6 +107,22 @@ class OpenapiConfig(Frozen):
         if not name or not all(char.isalnum() or char in "_.-" for char in name):
             raise ValueError("a source's name has letters, digits, '_', '.' and '-'")
         return name[:64]
+
+    @field_validator("arguments")
+    @classmethod
+    def _arguments(cls, given: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+        for name, value in given.items():
+            if isinstance(value, str) and names_in(Value(value)):
+                raise ValueError(f"{name}: a secret can stand in 'auth' and 'headers' only")
+        return given
+
+    @property
+    def header_uses(self) -> tuple[Use, ...]:
+        """The headers as credentials: they may hold secrets."""
+        return tuple(
+            Use(ApiKey(type="api_key", key=text), "header", name)
+            for name, text in self.headers.items()
+        )
 
     @property
     def kind(self) -> Literal["url", "file", "table"]:

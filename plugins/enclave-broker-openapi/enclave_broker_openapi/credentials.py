@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal
@@ -14,13 +15,10 @@ Secret = Callable[[str], str]
 """The value of a secret by its name, as it is now."""
 
 
-class SecretName(Frozen):
-    """``{ secret = "NAME" }``: the value is asked for at each call, so that it may change."""
+Value = SecretStr
+"""A text with places ``{secret:NAME}``, each of which is asked for at each call."""
 
-    secret: str = Field(min_length=1)
-
-
-Value = SecretStr | SecretName
+_PLACE = re.compile(r"\{secret:(?P<name>[^\s{}]+)\}")
 
 
 class Bearer(Frozen):
@@ -97,12 +95,17 @@ def values_of(credential: Credential) -> Iterator[Value]:
 def secret_names(credentials: Iterator[Credential]) -> tuple[str, ...]:
     """The names of the secrets that are asked for at each call."""
     values = [value for credential in credentials for value in values_of(credential)]
-    return tuple(sorted({value.secret for value in values if isinstance(value, SecretName)}))
+    return tuple(sorted({name for value in values for name in names_in(value)}))
+
+
+def names_in(value: Value) -> list[str]:
+    """The secrets that a text has places for."""
+    return _PLACE.findall(value.get_secret_value())
 
 
 def revealed(value: Value, secret: Secret) -> str:
-    """The value itself."""
-    return secret(value.secret) if isinstance(value, SecretName) else value.get_secret_value()
+    """The text with its secrets in their places."""
+    return _PLACE.sub(lambda place: secret(place["name"]), value.get_secret_value())
 
 
 def basic_header(username: str, password: str) -> str:

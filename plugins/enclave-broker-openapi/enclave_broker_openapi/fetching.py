@@ -55,20 +55,13 @@ class Fetcher:
     """Reads URLs, through the guard, and files. Of a document that came from a URL nothing is
     read from files, and of a file nothing outside its folder.
 
-    ``headers`` are sent to the origin of ``root`` only, as credentials are.
+    Credentials are shown to the origin of ``root`` only.
     """
 
-    def __init__(
-        self,
-        outbound: Outbound,
-        root: str,
-        max_bytes: int,
-        headers: tuple[tuple[str, str], ...] = (),
-    ) -> None:
+    def __init__(self, outbound: Outbound, root: str, max_bytes: int) -> None:
         self._outbound = outbound
         self._root = root
         self._max_bytes = max_bytes
-        self._headers = headers
 
     async def load(self, given: Mapping[str, Any] | None, shown: Shown) -> Loaded:
         """The document and all that it refers to. ``given`` is itself the document.
@@ -127,7 +120,7 @@ class Fetcher:
         headers: list[tuple[str, str]] = [("Accept", _ACCEPT)]
         query: list[str] = []
         if self._same_origin(uri):
-            headers += [*self._headers, *shown.headers]
+            headers += shown.headers
             query = shown.query
             if shown.cookies:
                 headers.append(("Cookie", "; ".join(shown.cookies)))

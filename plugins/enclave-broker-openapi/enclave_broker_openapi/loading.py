@@ -50,20 +50,18 @@ def uses_for_document(config: OpenapiConfig) -> tuple[Use, ...]:
     """The credentials that the document is fetched with: before it is there, none of it can
     say where a key goes, or where a token comes from.
     """
-    auth = config.auth
-    if auth is None:
-        return ()
-    credential = next(iter(auth.values()), None) if isinstance(auth, Mapping) else auth
+    uses = config.header_uses
+    credential = next(iter(_credentials(config)), None)
     if isinstance(credential, ApiKey):
-        if credential.name is None:
-            return ()
-        return (Use(credential, credential.in_ or "header", credential.name),)
-    if isinstance(credential, ClientCredentials):
-        if credential.token_url is None:
-            return ()
-        scopes = credential.scopes or ()
-        return (Use(credential, scopes=scopes, token_url=credential.token_url),)
-    return () if credential is None else (Use(credential),)
+        if credential.name is not None:
+            uses += (Use(credential, credential.in_ or "header", credential.name),)
+    elif isinstance(credential, ClientCredentials):
+        if credential.token_url is not None:
+            scopes = credential.scopes or ()
+            uses += (Use(credential, scopes=scopes, token_url=credential.token_url),)
+    elif credential is not None:
+        uses += (Use(credential),)
+    return uses
 
 
 def root_uri(config: OpenapiConfig, base_dir: str) -> str:

@@ -6,7 +6,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from enclave_broker_network import Retries, open_outbound, parse_url
+from enclave_broker_network import open_outbound, parse_url
 from enclave_broker_network.guard import Guard
 
 from enclave_broker_core.contracts import OpenContext, ToolProvider
@@ -24,9 +24,6 @@ from .provider import OpenapiProvider
 from .security import Security
 from .sending import Sender
 from .servers import server_of
-
-# Of a document's server: a service that is only starting gives it soon enough.
-_FOR_DOCUMENTS = Retries()
 
 
 @asynccontextmanager
@@ -46,8 +43,7 @@ async def open_source(
         rules = config.network
         of_documents = rules.model_copy(update={"max_bytes": config.max_bytes})
         outbound = await stack.enter_async_context(open_outbound(of_documents, origins=origins))
-        headers = tuple(config.headers.items())
-        fetcher = Fetcher(outbound, root_uri(config, context.base_dir), config.max_bytes, headers)
+        fetcher = Fetcher(outbound, root_uri(config, context.base_dir), config.max_bytes)
         source = Source(config, fetcher, Authoriser(outbound), context.secret)
         loaded: Loaded | None = None
         failed: BrokerError | None = None
@@ -61,8 +57,7 @@ async def open_source(
             # The operator's own file: what it names was written here, not by a service.
             origins += named_origins(loaded.document, config)
         calls = await stack.enter_async_context(open_outbound(rules, origins=origins))
-        retries = Retries(attempts=config.retries + 1) if config.retries else None
-        sender = Sender(calls, Authoriser(calls), retries)
+        sender = Sender(calls, Authoriser(calls), config.retries)
         refused = judge(config, origins)
         pace = Pace(config.refresh, random.random)
         provider = OpenapiProvider(config, source, sender, refused, pace)

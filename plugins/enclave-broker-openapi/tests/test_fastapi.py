@@ -235,7 +235,7 @@ async def missing() -> None:
 
 AUTH = {
     "HTTPBasic": {"type": "basic", "username": "ada", "password": "a:b c"},
-    "HTTPBearer": {"type": "bearer", "token": {"secret": "TOKEN"}},
+    "HTTPBearer": {"type": "bearer", "token": "{secret:TOKEN}"},
     "APIKeyHeader": {"type": "api_key", "key": "header-key"},
     "APIKeyQuery": {"type": "api_key", "key": "query key&"},
     "APIKeyCookie": {"type": "api_key", "key": "cookie-key"},

@@ -281,7 +281,7 @@ async def test_the_document_is_fetched_with_the_credentials_as_they_are(
     service: Service, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("API_TOKEN", "first-token")
-    auth = {"type": "bearer", "token": {"secret": "API_TOKEN"}}
+    auth = {"type": "bearer", "token": "{secret:API_TOKEN}"}
     async with open_broker(source(url, auth=auth)):
         assert service.asked[0]["authorization"] == "Bearer first-token"
         monkeypatch.setenv("API_TOKEN", "second-token")

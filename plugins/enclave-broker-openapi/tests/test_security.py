@@ -137,7 +137,7 @@ async def test_schemes_of_swagger() -> None:
 
 async def test_secrets_that_are_named_are_asked_for_at_each_call() -> None:
     document = paths(op={})
-    auth = {"type": "basic", "username": {"secret": "USER"}, "password": {"secret": "PASSWORD"}}
+    auth = {"type": "basic", "username": "{secret:USER}", "password": "{secret:PASSWORD}"}
     [made] = outcome_of(document, auth=auth).made
     assert made.spec.secrets == ("PASSWORD", "USER")
     values = {"USER": "a", "PASSWORD": "b"}
