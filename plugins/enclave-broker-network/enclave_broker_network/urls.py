@@ -25,6 +25,7 @@ _AUTHORITY = re.compile(
 _TARGET = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]]|%[0-9A-Fa-f]{2})*")
 # A server may decode it before it looks for dots and slashes, and some do so twice.
 _DOTS = re.compile(r"(?:\.|%(?:25)*2e){1,2}", re.IGNORECASE)
+_PARAMETERS = re.compile(r";|%(?:25)*3b", re.IGNORECASE)
 _SLASH = re.compile(r"/|%(?:25)*2f|%(?:25)*5c", re.IGNORECASE)
 
 
@@ -98,7 +99,7 @@ def has_dot_segment(path: str) -> bool:
     """Whether a server may take a segment of the path for ``.`` or ``..``."""
     return any(
         # Some servers cut off what follows a ';' before they look at a segment.
-        _DOTS.fullmatch(segment.partition(";")[0])
+        _DOTS.fullmatch(_PARAMETERS.split(segment, maxsplit=1)[0])
         for segment in _SLASH.split(path)
     )
 

@@ -94,6 +94,8 @@ def test_a_url_is_taken_apart_and_its_target_left_alone(
         "https://a.example/x/.%2e",
         "https://a.example/x/%252e%252e/y",
         "https://a.example/x/..;a=b/y",
+        "https://a.example/x/..%3Ba/y",
+        "https://a.example/x/%2e.%253b/y",
         "https://a.example/x%2f..%2fy",
         "https://a.example/x%5c..%5cy",
         "https://a.example/" + "x" * 16_384,
