@@ -81,20 +81,26 @@ class Servers:
 
     async def connect(self, address: Address | None = None) -> AbstractConnection:
         """A connection that is ready; to the server itself when no node is named."""
-        async with asyncio.timeout(self.timeout):
-            if address is None and self._sentinel is not None:
-                address = await self._sentinel.discover_master(self._service)
-            where: dict[str, Any] = {}
-            if self._kind is not UnixDomainSocketConnection:
-                host, port = address or self._address
-                where = {"host": host, "port": port}
-            connection = self._kind(**self._options, **where)
-            try:
-                await connection.connect()  # type: ignore[no-untyped-call]
-            except BaseException:
-                await connection.disconnect(nowait=True)
-                raise
-            return connection
+        try:
+            async with asyncio.timeout(self.timeout):
+                return await self._connect(address)
+        except TimeoutError:
+            raise TimeoutError(f"no connection in {self.timeout:g} s") from None
+
+    async def _connect(self, address: Address | None) -> AbstractConnection:
+        if address is None and self._sentinel is not None:
+            address = await self._sentinel.discover_master(self._service)
+        where: dict[str, Any] = {}
+        if self._kind is not UnixDomainSocketConnection:
+            host, port = address or self._address
+            where = {"host": host, "port": port}
+        connection = self._kind(**self._options, **where)
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        return connection
 
     @asynccontextmanager
     async def connected(self, address: Address | None = None) -> AsyncIterator[AbstractConnection]:

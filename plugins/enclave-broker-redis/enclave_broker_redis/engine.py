@@ -67,6 +67,9 @@ class Engine:
             raise unreachable(self._servers.name(address), problem) from problem
         try:
             yield connection
+        except BROKEN:
+            self.troubled()
+            raise
         finally:
             with anyio.CancelScope(shield=True):
                 await connection.disconnect(nowait=True)

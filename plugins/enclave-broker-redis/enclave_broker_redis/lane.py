@@ -183,6 +183,7 @@ class Lane:
 
     async def _write(self, connection: AbstractConnection) -> None:
         returned, waiting, sent = self._returned, self._waiting, self._sent
+        known: set[str] = set()
         while True:
             if not (returned or waiting) or len(sent) >= MOST_UNANSWERED or self._demoted:
                 self._bell = self._loop.create_future()
@@ -192,9 +193,13 @@ class Lane:
             while (returned or waiting) and len(sent) < MOST_UNANSWERED:
                 op = returned.popleft() if returned else waiting.popleft()
                 if op.asking:
-                    asking = Op(("ASKING",), op.key, again=True)
+                    asking = Op(("ASKING",), op.key, again=False)
                     pieces.append(asking.packed())
                     sent.append(asking)
+                if op.script is not None and op.script.sha not in known:
+                    # Those behind it need not wait until it is there.
+                    known.add(op.script.sha)
+                    op.with_source()
                 pieces.append(op.packed())
                 sent.append(op)
             await connection.send_packed_command([b"".join(pieces)], check_health=False)
@@ -217,7 +222,7 @@ class Lane:
                 op.answer(reply)
             if self._demoted is not None and not sent:
                 raise self._demoted
-            if self._bell is not None and (self._returned or self._waiting):
+            if (self._returned or self._waiting) and len(sent) < MOST_UNANSWERED // 2:
                 self._ring()
 
     async def _watch(self, connection: AbstractConnection) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from enclave_broker_redis.config import RedisConfig
-from enclave_broker_redis.ops import Op
+from enclave_broker_redis.ops import Op, Script
 
 from enclave_broker_core.errors import StoreError
 
 # Of those that are to give up: longer than a busy machine needs, and no test waits for long.
-TIMEOUT = 0.4
-RETRY_FOR = 1.0
+TIMEOUT = 0.3
+RETRY_FOR = 0.6
 
 
 def config(url: str, **settings: Any) -> RedisConfig:
@@ -23,6 +24,15 @@ def config(url: str, **settings: Any) -> RedisConfig:
 def hasty(url: str, **settings: Any) -> RedisConfig:
     """The settings of one that soon gives up."""
     return config(url, **({"timeout": TIMEOUT, "retry_for": RETRY_FOR} | settings))
+
+
+class Inline(Script):
+    """A script that a test has at hand."""
+
+    def __init__(self, source: str, again: bool = True) -> None:
+        super().__init__("take", again=again)
+        self.source = source
+        self.sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
 
 def at_port(port: int) -> str:

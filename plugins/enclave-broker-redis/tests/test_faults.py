@@ -11,7 +11,7 @@ import redis
 from enclave_broker_redis.engine import Engine, open_engine
 from enclave_broker_redis.failures import meaning_of
 from enclave_broker_redis.ops import Op, Script
-from engines import TIMEOUT, at_port, hasty, outcome, until_done
+from engines import TIMEOUT, Inline, at_port, hasty, outcome, until_done
 from redis_servers.cluster import Cluster, own_cluster
 from redis_servers.server import Server
 from tcp_proxy import ProxyThread
@@ -29,16 +29,19 @@ def soon() -> Iterator[None]:
         yield
 
 
-def slow_script() -> Script:
-    """One that keeps the server busy for a third of a second."""
-    script = Script("take", again=False)
-    script.source = """
-        local function now() local t = redis.call('TIME') return t[1] + t[2] / 1e6 end
-        local began = now()
-        while now() - began < 0.35 do end
-        return redis.call('INCR', KEYS[1])"""
-    script.sha = "1" * 40
-    return script
+# Keeps the server busy for a third of a second.
+SLOW = """
+    local function now() local t = redis.call('TIME') return t[1] + t[2] / 1e6 end
+    local began = now()
+    while now() - began < 0.35 do end
+    return redis.call('INCR', KEYS[1])"""
+# As a session's log: each only at its place.
+IN_PLACE = """
+    local last = tonumber(redis.call('GET', KEYS[1]) or 0)
+    local place = tonumber(ARGV[1])
+    if place > last + 1 then return -1 end
+    if place == last + 1 then redis.call('SET', KEYS[1], place) end
+    return 1"""
 
 
 async def test_a_restart_with_an_empty_memory_in_the_middle_of_traffic(fragile: Server) -> None:
@@ -117,15 +120,7 @@ async def test_what_waits_for_a_connection_may_be_sent_all_the_same(
 
 
 async def test_order_is_kept_when_connections_break(fragile: Server, network: ProxyThread) -> None:
-    script = Script("take")
-    # As a session's log: each only at its place.
-    script.source = """
-        local last = tonumber(redis.call('GET', KEYS[1]) or 0)
-        local place = tonumber(ARGV[1])
-        if place > last + 1 then return -1 end
-        if place == last + 1 then redis.call('SET', KEYS[1], place) end
-        return 1"""
-    script.sha = "2" * 40
+    script = Inline(IN_PLACE)
     async with open_engine(hasty(at_port(network.port), retry_for=PATIENCE)) as engine:
         place = 0
         with soon():
@@ -180,15 +175,15 @@ async def test_a_full_memory_is_told_and_can_be_emptied(fragile: Server) -> None
     async with open_engine(hasty(fragile.url)) as engine:
         fragile.do("CONFIG", "SET", "maxmemory", "1mb")
         with soon():
-            add = Script("create")
-            refused = await outcome(engine.run(add, ["k:s", "k:r"], ["t", "i", "x"]))
+            add = Inline("return redis.call('INCR', KEYS[1])")
+            refused = await outcome(engine.run(add, ["key"], []))
             assert isinstance(refused, StoreError)
             assert "maxmemory" in refused.message
             assert fragile.do("DBSIZE") == 0
             # What needs no memory goes on.
-            assert await engine.do("GET", "k:s") is None
+            assert await engine.do("GET", "key") is None
             fragile.do("CONFIG", "SET", "maxmemory", "0")
-            assert await engine.run(add, ["k:s", "k:r"], ["t", "i", "x"]) == 1
+            assert await engine.run(add, ["key"], []) == 1
 
 
 async def test_a_server_that_is_busy_is_asked_later(fragile: Server) -> None:
@@ -198,7 +193,7 @@ async def test_a_server_that_is_busy_is_asked_later(fragile: Server) -> None:
         open_engine(hasty(fragile.url, timeout=PATIENCE, retry_for=PATIENCE)) as other,
     ):
         with soon():
-            slow = one.run(slow_script(), ["key"], [])
+            slow = one.run(Inline(SLOW, again=False), ["key"], [])
             while not slow.done:
                 asked = other.do("INCR", "other", again=False)
                 assert isinstance(await asked, int)
