@@ -58,6 +58,9 @@ class Run:
         self._worker: Worker | None = None
         self._number = 0
         self._next_state = state
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._waits_since: float | None = None
         self._parked: bytes | None = None
         self._parking: Once | None = None
 
@@ -157,20 +160,16 @@ class Run:
         alone = len(begun) == len(self._calls.pending) == 1
         if not alone and self._group is None:
             self._group = await stack.enter_async_context(anyio.create_task_group())
-        timer = None
-        if self._config.park_after is not None:
-            loop = asyncio.get_running_loop()
-            timer = loop.call_later(self._config.park_after, self._park)
-        try:
-            if alone:
-                await self._calls.perform(begun[0])
-            else:
-                for call in begun:
-                    cast(TaskGroup, self._group).start_soon(self._calls.perform, call)
-                await self._calls.one_settled()
-        finally:
-            if timer is not None:
-                timer.cancel()
+        self._waits_since = self._loop.time()
+        if self._timer is None and self._config.park_after is not None:
+            self._timer = self._loop.call_later(self._config.park_after, self._park)
+        if alone:
+            await self._calls.perform(begun[0])
+        else:
+            for call in begun:
+                cast(TaskGroup, self._group).start_soon(self._calls.perform, call)
+            await self._calls.one_settled()
+        self._waits_since = None
         if self._parking is None:
             return worker
         await self._parking.wait()
@@ -184,7 +183,18 @@ class Run:
         return worker
 
     def _park(self) -> None:
-        if self._worker is not None:
+        """Save the run if it has waited long enough, else look again when it will have.
+
+        One timer goes through all waits of a run: to set one for each would cost a tenth of a
+        call.
+        """
+        self._timer = None
+        if self._waits_since is None or self._worker is None or self._config.park_after is None:
+            return
+        left = self._waits_since + self._config.park_after - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._park)
+        else:
             self._parking = Once()
             self._worker.park(self._has_parked)
 
@@ -201,6 +211,8 @@ class Run:
 
     async def _leave(self) -> None:
         """Make the worker end what is left of the run, and give it back."""
+        if self._timer is not None:
+            self._timer.cancel()
         worker = self._worker
         if worker is None:
             return

@@ -11,6 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import anyio
 import anyio.to_thread
@@ -29,6 +30,7 @@ main(int(sys.argv[2]), int(sys.argv[3]))
 """
 # A worker has no business with the rest of the environment, where secrets are.
 KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "XDG_CACHE_HOME", "PYTHONPATH", "PYTHONHOME")
+ROOM = 64 * 1024
 MOST_UNREAD = 4 * 1024 * 1024
 
 
@@ -36,12 +38,13 @@ class WorkerDiedError(Exception):
     """The process is gone."""
 
 
-class Worker(asyncio.Protocol):
+class Worker(asyncio.BufferedProtocol):
     """A process and what it has said. One run at a time uses it."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._buffer = bytearray()
+        self._buffer = bytearray(ROOM)
+        self._filled = 0
         self._frames: deque[tuple[bytes, bytes]] = deque()
         self._unread = 0
         self._reading = True
@@ -62,7 +65,7 @@ class Worker(asyncio.Protocol):
         finally:
             theirs.close()
             os.close(control)
-        await self._loop.create_connection(lambda: self, sock=self._socket)
+        await self._loop.create_unix_connection(lambda: self, sock=self._socket)
         kind, _ = await self.receive()
         if kind != frames.READY:
             raise WorkerDiedError
@@ -131,24 +134,34 @@ class Worker(asyncio.Protocol):
     # As a protocol of asyncio's
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101
-        self._transport = transport
+        # uvloop's is none by inheritance.
+        self._transport = cast(asyncio.Transport, transport)
 
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return memoryview(self._buffer)[self._filled :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._filled += nbytes
         at = 0
-        size = frames.HEAD.size
-        while len(self._buffer) - at >= size:
+        while self._filled - at >= frames.HEAD.size:
             kind, length = frames.HEAD.unpack_from(self._buffer, at)
+            whole = frames.HEAD.size + length
             if length > frames.MAX_FRAME:
                 self.kill()
                 return
-            if len(self._buffer) - at - size < length:
+            if self._filled - at < whole:
+                if whole > len(self._buffer):
+                    self._buffer = self._buffer[at:] + bytearray(whole + at - len(self._buffer))
+                    self._filled, at = self._filled - at, 0
                 break
-            at += size + length
-            self._frames.append((kind, bytes(self._buffer[at - length : at])))
+            self._frames.append((kind, bytes(self._buffer[at + whole - length : at + whole])))
             self._unread += length
-        del self._buffer[:at]
+            at += whole
+        self._filled -= at
+        if self._filled and at:
+            self._buffer[: self._filled] = self._buffer[at : at + self._filled]
+        elif not self._filled and len(self._buffer) > ROOM:
+            self._buffer = bytearray(ROOM)
         if self._unread > MOST_UNREAD and self._reading and self._transport is not None:
             self._reading = False
             self._transport.pause_reading()

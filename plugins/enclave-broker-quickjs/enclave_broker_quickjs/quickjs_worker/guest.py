@@ -7,8 +7,9 @@ import os
 import struct
 from collections.abc import Callable
 
-from wasmtime import Engine, Func, Val
+from wasmtime import Engine, Val
 
+from .crossing import Entry
 from .machine import NEVER, Code, Machine
 
 PAGE = 4096
@@ -44,7 +45,7 @@ class Guest:
         self._machine = machine = Machine(self._code, said, still=True)
         self._buffer = _make(machine, self._code.prelude)
         machine.still = False
-        self._image = bytes(machine.memory.read(machine.store))
+        self._image = machine.read(0, machine.memory.data_len(machine.store))
         self._variables = {name: machine.get(name) for name in VARIABLES}
         self._stack_pointer = machine.stack_pointer.value(machine.store)
         self._build = hashlib.sha256(self._code.version + self._image).digest()
@@ -64,7 +65,7 @@ class Guest:
         """What the JavaScript heap may have, in bytes."""
         machine = self._machine
         machine.store.set_limits(memory_size=len(self._image) + memory + SLACK)
-        machine.limit(machine.store, memory)
+        machine.limit(memory)
 
     @property
     def grown(self) -> int:
@@ -75,14 +76,14 @@ class Guest:
         """From now on ``engine.increment_epoch`` interrupts what goes on in here."""
         self._machine.store.set_epoch_deadline(1)
 
-    def _with(self, function: Func, message: bytes) -> None:
+    def _with(self, function: Entry, message: bytes) -> None:
         machine = self._machine
         if len(message) <= ROOM:
             machine.write(message, self._buffer)
-            function(machine.store, self._buffer, len(message))
+            function(self._buffer, len(message))
             return
         place, length = machine.put(message)
-        function(machine.store, place, length)
+        function(place, length)
         machine.call("qjs_free", place, length)
 
     # States
@@ -95,7 +96,7 @@ class Guest:
     def save(self) -> bytes:
         """The pages that differ from the first state, to be called when the code waits."""
         machine, image = self._machine, self._image
-        memory = bytes(machine.memory.read(machine.store))
+        memory = machine.read(0, machine.memory.data_len(machine.store))
         stack_pointer = machine.stack_pointer.value(machine.store)
         parts = [_HEAD.pack(self._build, len(memory) // WASM_PAGE, stack_pointer)]
         for start in range(0, len(memory), PAGE):

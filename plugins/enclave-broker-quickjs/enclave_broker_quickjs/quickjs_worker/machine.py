@@ -24,6 +24,7 @@ from wasmtime import (
 )
 
 from .compiled import load
+from .crossing import Entry, Raised, View, python_function
 
 NEVER = 1 << 60
 
@@ -63,8 +64,12 @@ class Machine:
             ("now", FuncType([i32], [i64]), self._now),
             ("random", FuncType([i32, i32], []), self._random),
         ]
+        raised = Raised()
+        self._kept = []
         for name, kind, function in functions:
-            linker.define(store, "env", name, Func(store, kind, function))
+            made, kept = python_function(store, kind, function, raised)
+            linker.define(store, "env", name, made)
+            self._kept.append(kept)
         shim = linker.instantiate(store, code.shim).exports(store)
         linker.define(store, "shim", "table", shim["table"])
         for wanted in code.quickjs.imports:
@@ -73,9 +78,14 @@ class Machine:
         linker.define_instance(store, "guest", self._quickjs)
         self._adapter: Instance = linker.instantiate(store, code.adapter)
         self.memory = cast(Memory, self._quickjs.exports(store)["memory"])
+        self._view = View(store, self.memory)
+        self.read = self._view.read
+        self.write = self._view.write
         self.stack_pointer = cast(Global, self._quickjs.exports(store)["__stack_pointer"])
+        exports = self._adapter.exports(store)
         self.tell, self.script, self.limit = (
-            cast(Func, self._adapter.exports(store)[name]) for name in ("tell", "script", "limit")
+            Entry(store, cast(Func, exports[name]), arguments, raised)
+            for name, arguments in [("tell", 2), ("script", 2), ("limit", 1)]
         )
 
     def call(self, name: str, *args: int) -> int:
@@ -90,12 +100,6 @@ class Machine:
     def set(self, name: str, value: int) -> None:
         variable = cast(Global, self._adapter.exports(self.store)[name])
         variable.set_value(self.store, Val.i32(value))
-
-    def read(self, place: int, length: int) -> bytes:
-        return bytes(self.memory.read(self.store, place, place + length))
-
-    def write(self, data: bytes, place: int) -> None:
-        self.memory.write(self.store, data, place)
 
     def put(self, data: bytes) -> tuple[int, int]:
         """Place and length of a copy in memory of its own; MemoryError."""
@@ -116,7 +120,7 @@ class Machine:
     # What it may ask of Python: nothing else is in its reach.
 
     def _on_said(self, place: int, length: int) -> None:
-        self._said(self.read(place, length))
+        self._said(self._view.read(place, length))
 
     def _now(self, clock: int) -> int:
         if self.still:
@@ -124,4 +128,4 @@ class Machine:
         return time.time_ns() if clock == 0 else time.monotonic_ns()
 
     def _random(self, place: int, length: int) -> None:
-        self.write(bytes(length) if self.still else os.urandom(length), place)
+        self._view.write(bytes(length) if self.still else os.urandom(length), place)
