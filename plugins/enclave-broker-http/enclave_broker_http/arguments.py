@@ -50,13 +50,16 @@ def _of_type(name: str, said: str) -> dict[str, Any]:
 
 
 class Checked:
-    """Validates the arguments of one tool, and fills in the defaults of its parameters."""
+    """Validates the arguments of one tool, and fills in the ``defaults`` of its parameters.
+
+    ConfigError for what is no JSON Schema.
+    """
 
     def __init__(self, tool: str, schema: dict[str, Any]) -> None:
         self._tool = tool
         self._check: Callable[[Any], list[tuple[str, str]]] = schema_check(tool, schema)
         properties = schema.get("properties")
-        self._defaults = {
+        self.defaults = {
             name: each["default"]
             for name, each in (properties if isinstance(properties, dict) else {}).items()
             if isinstance(each, dict) and "default" in each
@@ -73,7 +76,7 @@ class Checked:
             said = "; ".join(f"{field}: {reason}" if field else reason for field, reason in fields)
             raise ArgumentsError(f"the arguments of {self._tool} are wrong: {said}", fields=fields)
         checked: dict[str, Any] = arguments
-        for name, value in self._defaults.items():
+        for name, value in self.defaults.items():
             if name not in checked:
                 checked[name] = copy.deepcopy(value)
         return checked

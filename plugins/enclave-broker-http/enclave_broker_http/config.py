@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 
 from enclave_broker_core.errors import BrokerError
 
-from .arguments import Checked
 from .requests import RequestConfig, SourceConfig
 from .shape import RequestShape
 
@@ -31,8 +30,7 @@ class HttpConfig(SourceConfig):
         seen = set()
         for place, request in enumerate(self.requests):
             try:
-                shape = RequestShape(self, request)
-                Checked(request.name, shape.schema)
+                RequestShape(self, request)
             except (ValueError, BrokerError) as problem:
                 raise ValueError(f"requests.{place} ({request.name}): {problem}") from None
             if request.name in seen:

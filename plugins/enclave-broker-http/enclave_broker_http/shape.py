@@ -22,7 +22,7 @@ from enclave_broker_network import (
 from enclave_broker_core.errors import ArgumentsError, SecretError
 from enclave_broker_core.models import ToolSpec
 
-from .arguments import schema_of
+from .arguments import Checked, schema_of
 from .bodies import JsonBody
 from .requests import Basic, RequestConfig, SourceConfig, Value, as_text
 from .results import result_maker
@@ -42,7 +42,10 @@ class Filled:
 
 
 class RequestShape:
-    """A request with its places. ValueError says what is wrong with its description."""
+    """A request with its places.
+
+    ValueError, and ConfigError for its schema, say what is wrong with its description.
+    """
 
     def __init__(self, source: SourceConfig, config: RequestConfig) -> None:
         self.config = config
@@ -58,7 +61,9 @@ class RequestShape:
         self._check_places()
         _check_headers(self._headers, with_auth=self._auth is not None)
         self._names = frozenset(self._argument_names())
-        self.schema = self._checked_schema()
+        self.schema = self._described()
+        self.checked = Checked(config.name, self.schema)
+        self._check_arguments(self.schema)
         self.secrets = tuple(dict.fromkeys(self._secret_names()))
 
     def spec(self, source: str) -> ToolSpec:
@@ -156,15 +161,18 @@ class RequestShape:
         for text in (*self._places(), *(self._auth.texts if self._auth else ())):
             yield from text.secrets
 
-    def _checked_schema(self) -> dict[str, Any]:
-        config = self.config
-        if config.arguments is not None:
-            schema = {"type": "object", **config.arguments}
-        else:
-            schema = schema_of(config.parameters or {})
+    def _described(self) -> dict[str, Any]:
+        given = self.config.arguments
+        if given is None:
+            return schema_of(self.config.parameters or {})
+        schema = {"type": "object", **given}
+        if schema["type"] != "object":
+            raise ValueError("the arguments are an object: their schema has no other type")
+        return schema
+
+    def _check_arguments(self, schema: dict[str, Any]) -> None:
         known = schema.get("properties", {})
-        needed = {*schema.get("required", ())}
-        needed |= {name for name, each in known.items() if "default" in (each or {})}
+        needed = {*schema.get("required", ()), *self.checked.defaults}
         if schema.get("additionalProperties") is False:
             for name in sorted(self._names - known.keys() - {ALL_OTHERS}):
                 raise ValueError(f"the argument {name!r} has a place, and is no parameter")
@@ -179,7 +187,6 @@ class RequestShape:
                         f"the argument {variable.name!r} is in the path and may be left out:"
                         f" it must be required, or written {{/{variable.name}}}"
                     )
-        return schema
 
 
 class _Auth:

@@ -14,7 +14,6 @@ from enclave_broker_core.contracts import ToolContext
 from enclave_broker_core.errors import ToolError
 from enclave_broker_core.redaction import BLOT
 
-from .arguments import Checked
 from .results import is_text
 from .shape import RequestShape
 
@@ -46,10 +45,9 @@ class HttpTool:
         self._shape = shape
         self._outbound = outbound
         self._progress = progress
-        self._checked = Checked(self.spec.name, self.spec.input_schema)
 
     def validate(self, arguments_json: bytes) -> dict[str, Any]:
-        return self._checked.validate(arguments_json)
+        return self._shape.checked.validate(arguments_json)
 
     def dump(self, arguments: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
         return deepcopy(dict(arguments))

@@ -22,6 +22,7 @@ from enclave_broker_core import (
     ToolError,
     ToolTimeoutError,
 )
+from enclave_broker_core.testing.checks import logged
 
 pytestmark = pytest.mark.anyio
 
@@ -110,6 +111,21 @@ async def test_secrets_may_stand_in_query_and_body(monkeypatch: pytest.MonkeyPat
     (got,) = server.got
     assert got.target == "/?key=k%26y%3D%2F%7Bx%7D"
     assert got.body == b'{"key":"k&y=/{x}","both":"<k&y=/{x}>"}'
+
+
+async def test_no_log_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", "hunter22-hunter22")
+    source: dict[str, Any] = {
+        "auth": {"type": "bearer", "token": "{secret:KEY}"},
+        "query": {"key": "{secret:KEY}"},
+        "retries": AT_ONCE,
+    }
+    async with raw_server(answer(503)) as server, calling(server, {}, **source) as session:
+        with logged() as texts, pytest.raises(BusyServiceError):
+            await session.call("t")
+    assert len(server.got) == 3
+    assert any("stamina" in text for text in texts)
+    assert [text for text in texts if "hunter22" in text] == []
 
 
 async def test_credentials_stay_with_their_origin(monkeypatch: pytest.MonkeyPatch) -> None:
