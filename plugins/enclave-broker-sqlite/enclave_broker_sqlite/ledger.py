@@ -1,0 +1,104 @@
+"""All that is written, in one place for the writer's thread."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
+
+from enclave_broker_core.events import Draft
+from enclave_broker_core.models import Admission, Window
+
+from .claims import Claims
+from .clock import Clock, Timer
+from .config import SqliteConfig
+from .folding import Folding
+from .log import Log
+from .runs import Runs
+from .sessions import Sessions
+from .windows import Windows
+
+# The file is made smaller when so many of its pages, and half of them all, are not used.
+_UNUSED_PAGES = 2000
+_FREED_PAGES = 200
+
+
+class Ledger:
+    """The tables, and what is known of them in memory.
+
+    When a transaction fails, what is known may be wrong: it is read again before the next.
+    """
+
+    def __init__(
+        self, sql: sqlite3.Connection, config: SqliteConfig, wall: Timer, timer: Timer
+    ) -> None:
+        self._sql = sql
+        [latest] = sql.execute(
+            "SELECT coalesce(max(until - pow2), 0) FROM"
+            " (SELECT max(until) AS until, 1 << span AS pow2 FROM admissions GROUP BY span)"
+        ).fetchone()
+        self.clock = Clock(latest, wall, timer)
+        self.log = Log(sql)
+        self.folding = Folding(sql, self.log, config)
+        self.sessions = Sessions(sql, self.log, config)
+        self.claims = Claims(sql, self.log, config, self.clock.now)
+        self.windows = Windows(sql, self.clock.now)
+        self.runs = Runs(sql, self.log)
+        self._stale = False
+
+    def admit(
+        self, session_id: str, held: bool, event: Draft, windows: Sequence[Window]
+    ) -> Admission:
+        """Write the event; then count the call, of which LimiterError says that it failed."""
+        self.log.append(session_id, held, event)
+        return self.windows.acquire(windows)
+
+    def sweep(self, now: float) -> Sequence[str]:
+        """Delete some of the sessions that are due, and forget what is over besides."""
+        self.claims.sweep()
+        self.windows.sweep()
+        return self.sessions.sweep(now)
+
+    def begin(self) -> None:
+        if self._stale:
+            for part in (self.log, self.folding, self.sessions, self.windows):
+                part.forget()
+            self._stale = False
+        self._sql.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        self.log.flush()
+        self.windows.write()
+        self._sql.execute("COMMIT")
+
+    def rollback(self) -> None:
+        self._stale = True
+        with suppress(sqlite3.Error):
+            if self._sql.in_transaction:
+                self._sql.execute("ROLLBACK")
+
+    def tidy(self) -> bool:
+        if self.folding.due:
+            self.begin()
+            self.folding.fold()
+            self._sql.execute("COMMIT")
+        elif self.sessions.leftovers:
+            self.begin()
+            self.sessions.clear()
+            self._sql.execute("COMMIT")
+        else:
+            return self._shrink()
+        return True
+
+    def _shrink(self) -> bool:
+        [unused] = self._sql.execute("PRAGMA freelist_count").fetchone()
+        if unused < _UNUSED_PAGES:
+            return False
+        [pages] = self._sql.execute("PRAGMA page_count").fetchone()
+        if 2 * unused < pages:
+            return False
+        self._sql.execute(f"PRAGMA incremental_vacuum({_FREED_PAGES})").fetchall()
+        return True
+
+    def close(self) -> None:
+        self._sql.close()
