@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
 from enclave_broker_network import OutboundResponse
@@ -20,6 +20,7 @@ from .schemas import FILE_SCHEMA, Schemas
 
 LONGEST_EXCERPT = 2000
 _MOST_TYPES = 8
+_TOKEN_AT_END = re.compile(r"[A-Za-z0-9+/=_.~%-]+\Z")
 
 
 class Answers:
@@ -99,10 +100,10 @@ def _sendable(name: str) -> bool:
     return name.isascii() and name.isprintable() and "/" in name and len(name) < 200
 
 
-def result_of(operation: str, method: str, response: OutboundResponse) -> Any:
+def result_of(method: str, response: OutboundResponse) -> Any:
     """What a call returns. ToolError, with what the service says, for what is no success."""
     if not 200 <= response.status < 300:
-        raise failure_of(operation, response)
+        raise failure_of(response)
     if method == "HEAD":
         return {name: response.header(name) for name, _ in response.headers}
     if not response.body:
@@ -115,39 +116,30 @@ def result_of(operation: str, method: str, response: OutboundResponse) -> Any:
             return response.text()
     kind = kind_of(media_type)
     if kind == "json":
-        try:
-            return parse(response.body)
-        except NotJsonError as problem:
-            raise ToolError(f"{operation}: the answer is not JSON: {_short(problem)}") from None
+        return _parsed(response.body, "answer")
     if kind == "lines":
-        return _lines(operation, response)
+        lines = [line.strip(b"\x1e\r\t ") for line in response.body.split(b"\n")]
+        return [_parsed(line, "line of the answer") for line in lines if line]
     if kind in ("text", "form"):
         return response.text()
     return {"base64": b64encode(response.body).decode(), "content_type": media_type}
 
 
-def _lines(operation: str, response: OutboundResponse) -> list[Any]:
-    lines = [line.strip(b"\x1e\r\t ") for line in response.body.split(b"\n")]
+def _parsed(text: bytes, what: str) -> Any:
     try:
-        return [parse(line) for line in lines if line]
+        return parse(text)
     except NotJsonError as problem:
-        raise ToolError(f"{operation}: a line is not JSON: {_short(problem)}") from None
+        raise ToolError(f"the {what} is not JSON: {str(problem)[:200]}") from None
 
 
-def failure_of(operation: str, response: OutboundResponse) -> ToolError:
+def failure_of(response: OutboundResponse) -> ToolError:
     """The error for an answer that is no success."""
-    try:
-        phrase = f" {HTTPStatus(response.status).phrase}"
-    except ValueError:
-        phrase = ""
-    said = f"{operation}: the service answered {response.status}{phrase}"
+    said = f"the service answered with status {response.status}"
     kind = kind_of(response.media_type) if response.media_type else "text"
     if response.body and kind in ("json", "text", "lines"):
         excerpt = " ".join(response.text().split())
-        short = excerpt if len(excerpt) <= LONGEST_EXCERPT else f"{excerpt[:LONGEST_EXCERPT]}…"
-        said = f"{said}: {short}"
+        if len(excerpt) > LONGEST_EXCERPT:
+            # Not in the middle of what may be a secret, which then nobody would know again.
+            excerpt = f"{_TOKEN_AT_END.sub('', excerpt[:LONGEST_EXCERPT])}…"
+        said = f"{said}: {excerpt}"
     return ToolError(said, retry_after=response.retry_after())
-
-
-def _short(problem: Exception) -> str:
-    return str(problem)[:200]

@@ -13,6 +13,7 @@ from enclave_broker_network import Outbound, OutboundRequest
 
 from enclave_broker_core.errors import SecretError, ToolError
 from enclave_broker_core.json_form import NotJsonError, parse
+from enclave_broker_core.redaction import Redactor
 
 from .credentials import (
     ApiKey,
@@ -22,6 +23,7 @@ from .credentials import (
     Secret,
     basic_header,
     revealed,
+    values_of,
 )
 from .security import Use
 from .styles import percent
@@ -50,12 +52,16 @@ class _Token:
 
 
 class Authoriser:
-    """Shows credentials. ``clock`` is monotonic, in seconds."""
+    """Shows credentials. ``clock`` is monotonic, in seconds.
+
+    ``redactor`` knows what was shown, fetched tokens too, of which the broker knows nothing.
+    """
 
     def __init__(self, outbound: Outbound, clock: Callable[[], float] = time.monotonic) -> None:
         self._outbound = outbound
         self._clock = clock
         self._tokens: dict[str, _Token] = {}
+        self.redactor = Redactor()
 
     async def show(self, uses: Sequence[Use], secret: Secret) -> Shown:
         """What the requests of an operation show. ToolError when there is no token to be had."""
@@ -63,18 +69,18 @@ class Authoriser:
         for use in uses:
             credential = use.credential
             if isinstance(credential, Bearer):
-                shown.headers.append(
-                    ("Authorization", f"Bearer {revealed(credential.token, secret)}")
-                )
+                text = revealed(credential.token, secret)
+                shown.headers.append(("Authorization", f"Bearer {text}"))
             elif isinstance(credential, Basic):
-                username = revealed(credential.username, secret)
-                password = revealed(credential.password, secret)
-                shown.headers.append(("Authorization", basic_header(username, password)))
+                username, text = (revealed(value, secret) for value in values_of(credential))
+                shown.headers.append(("Authorization", basic_header(username, text)))
             elif isinstance(credential, ApiKey):
-                self._show_key(shown, use, revealed(credential.key, secret))
+                text = revealed(credential.key, secret)
+                self._show_key(shown, use, text)
             else:
-                token = await self._token(use, credential, secret)
-                shown.headers.append(("Authorization", f"Bearer {token}"))
+                text = await self._token(use, credential, secret)
+                shown.headers.append(("Authorization", f"Bearer {text}"))
+            self.redactor.add(text, use.name)
         return shown
 
     def forget(self, uses: Sequence[Use]) -> bool:

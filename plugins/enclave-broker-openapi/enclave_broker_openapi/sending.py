@@ -9,6 +9,7 @@ from typing import Any, Literal
 from enclave_broker_network import Outbound, OutboundResponse, Retries
 
 from enclave_broker_core.contracts import ToolContext
+from enclave_broker_core.errors import ToolError
 
 from .answers import result_of
 from .authorising import Authoriser
@@ -35,7 +36,13 @@ class Sender:
         response = await self._send(compiled, arguments, context)
         if response.status == 401 and self._authoriser.forget(compiled.uses):
             response = await self._send(compiled, arguments, context)
-        return result_of(compiled.key, compiled.plan.method, response)
+        try:
+            result = result_of(compiled.plan.method, response)
+        except ToolError as error:
+            said = self._authoriser.redactor.text(error.message)
+            raise type(error)(said, retry_after=error.retry_after) from None
+        # A service may answer with what it was shown.
+        return self._authoriser.redactor.value(result) if compiled.uses else result
 
     async def _send(
         self, compiled: Compiled, arguments: Mapping[str, Any], context: ToolContext

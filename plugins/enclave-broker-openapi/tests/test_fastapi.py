@@ -234,13 +234,14 @@ async def missing() -> None:
 
 
 AUTH = {
+    # Of fewer than eight characters: longer ones would be blotted out of what comes back.
     "HTTPBasic": {"type": "basic", "username": "ada", "password": "a:b c"},
     "HTTPBearer": {"type": "bearer", "token": "{secret:TOKEN}"},
-    "APIKeyHeader": {"type": "api_key", "key": "header-key"},
-    "APIKeyQuery": {"type": "api_key", "key": "query key&"},
-    "APIKeyCookie": {"type": "api_key", "key": "cookie-key"},
+    "APIKeyHeader": {"type": "api_key", "key": "h-key"},
+    "APIKeyQuery": {"type": "api_key", "key": "q key&"},
+    "APIKeyCookie": {"type": "api_key", "key": "c-key"},
 }
-SECRETS = {"TOKEN": "bearer-token"}
+SECRETS = {"TOKEN": "b-token"}
 ITEM = {"name": "x", "price": 1.5, "tags": ["a", "b"], "pet": None, "when": "2026-01-31"}
 TREE = {"name": "a", "children": [{"name": "b", "children": [{"name": "c", "children": []}]}]}
 BINARY = base64.b64encode(bytes(range(256))).decode()
@@ -326,10 +327,10 @@ CALLS: list[tuple[str, dict[str, Any], Any]] = [
         },
     ),
     ("basic_basic_get", {}, ["ada", "a:b c"]),
-    ("bearer_bearer_get", {}, "bearer-token"),
-    ("key_in_header_key_in_header_get", {}, "header-key"),
-    ("key_in_query_key_in_query_get", {"q": "x"}, ["x", "query key&"]),
-    ("key_in_cookie_key_in_cookie_get", {}, "cookie-key"),
+    ("bearer_bearer_get", {}, "b-token"),
+    ("key_in_header_key_in_header_get", {}, "h-key"),
+    ("key_in_query_key_in_query_get", {"q": "x"}, ["x", "q key&"]),
+    ("key_in_cookie_key_in_cookie_get", {}, "c-key"),
     ("open_to_all_open_get", {}, []),
     ("text_text_get", {}, "plain"),
     ("raw_bytes_get", {}, {"base64": "AP8=", "content_type": "application/x-thing"}),
@@ -357,11 +358,23 @@ async def test_the_service_receives_what_was_meant(
             assert received == expected, name
 
 
+async def test_what_a_service_says_of_its_credentials_is_not_shown(
+    url: str, open_tools: Any, call: Callable[..., Any]
+) -> None:
+    auth = {"HTTPBearer": {"type": "bearer", "token": "a-long-token-of-words"}}
+    auth["APIKeyHeader"] = {"type": "api_key", "key": "{secret:KEY}"}
+    async with open_tools(spec=f"{url}/openapi.json", auth=auth) as provider:
+        assert await call(provider, "api:bearer_bearer_get") == "[secret]"
+        name = "api:key_in_header_key_in_header_get"
+        assert await call(provider, name, secrets={"KEY": "key-of-today"}) == "[secret]"
+        assert await call(provider, name, secrets={"KEY": "key-of-tomorrow"}) == "[secret]"
+
+
 async def test_what_the_service_refuses_is_told(
     url: str, open_tools: Any, call: Callable[..., Any]
 ) -> None:
     async with open_tools(spec=f"{url}/openapi.json") as provider:
-        with pytest.raises(ToolError, match=r"404 Not Found.*there is no such thing"):
+        with pytest.raises(ToolError, match=r"with status 404: .*there is no such thing"):
             await call(provider, "api:missing_missing_get")
 
 
