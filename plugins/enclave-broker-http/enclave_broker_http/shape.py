@@ -24,7 +24,7 @@ from enclave_broker_core.models import ToolSpec
 
 from .arguments import Checked, schema_of
 from .bodies import JsonBody
-from .requests import Basic, RequestConfig, SourceConfig, Value, as_text
+from .requests import Basic, Bearer, RequestConfig, SourceConfig, Value, as_text
 from .results import result_maker
 from .texts import ALL_OTHERS, MISSING, Text, Values
 from .uri_template import UriTemplate, keep_in_place
@@ -192,9 +192,9 @@ class RequestShape:
 class _Auth:
     """The header ``Authorization``."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Bearer | Basic) -> None:
         self._basic = isinstance(config, Basic)
-        said = [config.username, config.password] if self._basic else [config.token]
+        said = (config.token,) if isinstance(config, Bearer) else (config.username, config.password)
         self.texts = [Text(one) for one in said]
         for text in self.texts:
             for name in text.arguments:
@@ -214,6 +214,8 @@ def _joined(base_url: str, url: str) -> str:
         return url
     if not base_url:
         raise ValueError("the url is not a whole one, and there is no base_url")
+    if "?" in base_url:
+        raise ValueError("base_url has no query; the source's own query holds for all requests")
     if url and url[0] not in "/?{":
         raise ValueError("a url behind base_url begins with '/', '?' or '{'")
     return (base_url.rstrip("/") if url.startswith(("/", "{/")) else base_url) + url

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from enclave_broker_core.contracts import ToolContext
 from enclave_broker_core.errors import ToolError
-from enclave_broker_core.redaction import BLOT
+from enclave_broker_core.redaction import BLOT, SHORTEST
 
 from .results import is_text
 from .shape import RequestShape
@@ -84,7 +84,7 @@ def _error(response: OutboundResponse, hidden: frozenset[str]) -> ServiceError:
     if response.body and is_text(response):
         text = response.text()
         for value in sorted(hidden, key=len, reverse=True):
-            text = text.replace(value, BLOT)
+            text = text.replace(value, BLOT) if len(value) >= SHORTEST else text
         text = " ".join(text.split())
         if len(text) > EXCERPT:
             # Not in the middle of what may be a secret, which then nobody would know again.

@@ -200,6 +200,18 @@ async def test_what_the_service_echoes_of_a_secret_is_blotted_out(
     assert "YWRhOmh1bnRlcjIyLWh1bnRlcjIy" not in f"{caught.value.to_wire()}"
 
 
+async def test_a_secret_too_short_to_be_one_does_not_garble_the_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("A", "")
+    monkeypatch.setenv("B", "e")
+    request = {"query": {"a": "{secret:A}", "b": "{secret:B}"}}
+    said = answer(400, [("Content-Type", "text/plain")], b"never heard of it")
+    async with raw_server(said) as server, calling(server, request) as session:
+        with pytest.raises(ToolError, match="status 400: never heard of it"):
+            await session.call("t")
+
+
 async def test_what_is_too_large_is_an_error() -> None:
     bomb = answer(200, [("Content-Encoding", "gzip")], gzip.compress(bytes(1_000_000)))
     async with (

@@ -86,14 +86,11 @@ class Outbound:
         retries: Retries | None = None,
         on_progress: OnProgress | None = None,
     ) -> OutboundResponse:
-        """Send a request and read its answer, following redirects.
+        """Send a request, follow its redirects, and read its answer, of any status.
 
-        All of it takes no longer than the rules' ``total``. ``within`` is what the caller has
-        left, in seconds: a retry for which that is too short is not waited for. It is the
-        caller, a tool call's deadline for example, that ends the request then. Any status is
-        an answer. RefusedError when the guard refuses, UnreachableError,
-        OutboundTimeoutError, BrokenAnswerError and AnswerTooLargeError as they say. A request
-        that may be repeated is, as ``retries`` says.
+        With ``retries`` a request that may be repeated is. ``within`` is what the caller has
+        left, in seconds: for a retry that comes later nobody waits. It ends no request, as the
+        caller's own deadline does that; the rules' ``total`` ends each. Raises OutboundErrors.
         """
         total = self._rules.timeouts.total
         until = time.monotonic() + (total if within is None else min(total, within))
@@ -160,7 +157,7 @@ class Outbound:
     ) -> bytes:
         """The body, decoded; no more of it is read, and of a bomb decoded, than may be."""
         most = self._rules.max_bytes
-        announced = announced_size(headers)
+        announced = _announced(headers)
         if method != "HEAD" and announced is not None and announced > most:
             raise _too_large(host, most)
         encoding = ", ".join(value for name, value in headers if name == "content-encoding")
@@ -215,7 +212,7 @@ async def _pieces(response: httpcore.Response) -> AsyncIterator[AsyncIterator[by
         raise
 
 
-def announced_size(headers: Pairs) -> int | None:
+def _announced(headers: Pairs) -> int | None:
     """The size of the body on the wire, when the answer says it."""
     for name, value in headers:
         if name == "content-length" and value.isascii() and value.isdigit():
