@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 class DurableCodeSession(CodeSession, DurableSession, Protocol):
     attempts: int
 
+    def info(self) -> SessionRecord: ...
     @property
     def catalog(self) -> Catalog: ...
 
@@ -167,7 +168,7 @@ class DurableCode(SessionCode):
                 for call_id in state.pending
                 if call_id in saved.answers
             }
-        after = await since(store, session.id, state)
+        after = await since(store, session.id, state, session.info().last_seq)
         begun = {call_id: tool for call_id, tool in state.pending.items() if tool is not None}
         begun |= after.begun
         self._require_known(begun, answers)

@@ -9,6 +9,8 @@ from .durable_state import CodeState, StateRefusedError
 from .session_store import SessionStore
 from .shown import Shown
 
+NOT_ALL = "the log does not reach back to the saved state any more"
+
 _PAGE = 1000
 
 
@@ -29,7 +31,7 @@ class Since:
     attempts: int = 0
 
 
-async def since(store: SessionStore, session_id: str, state: CodeState) -> Since:
+async def since(store: SessionStore, session_id: str, state: CodeState, last_seq: int) -> Since:
     """Read the log behind ``state``; StateRefusedError when it isn't all there.
 
     Also when it tells of what can only have come after a later state: then ``state`` is old.
@@ -38,7 +40,7 @@ async def since(store: SessionStore, session_id: str, state: CodeState) -> Since
     while events := await store.read(session_id, found.seq + 1, limit=_PAGE):
         for event in events:
             if event.seq != found.seq + 1:
-                raise StateRefusedError("the log does not reach back to the saved state any more")
+                raise StateRefusedError(NOT_ALL)
             found.seq = event.seq
             if event.type in ("stdout", "log"):
                 found.shown.add((event.type, event.payload_json))
@@ -54,6 +56,8 @@ async def since(store: SessionStore, session_id: str, state: CodeState) -> Since
                 path = event.payload["path"]
                 if path[0] == "run":
                     found.told.add(path[1])
+    if found.seq < last_seq:
+        raise StateRefusedError(NOT_ALL)
     told = found.told - {state.run_id} if state.kind == "done" else found.told
     if told or not found.begun.keys() <= state.pending.keys():
         raise StateRefusedError("the saved state is an old one: the session was further than that")

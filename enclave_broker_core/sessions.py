@@ -286,7 +286,8 @@ class SessionManager:
         return session
 
     def _forget(self, session: Session) -> None:
-        self._open.pop(session.id, None)
+        if self._open.get(session.id) is session:  # it may have been taken up anew
+            del self._open[session.id]
 
     async def _end(self, session: Session, error: BrokerError) -> None:
         """End a session of which nobody waits for the end: what fails is for the log."""

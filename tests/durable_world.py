@@ -29,6 +29,7 @@ class Dying(Replica):
         self.dies_at: int | None = None
         self.after = False
         self.died = anyio.Event()
+        self.saves: list[bytes] = []
 
     def count(self, dies_at: int | None = None, *, after: bool = False) -> None:
         self.writes, self.dies_at, self.after = 0, dies_at, after
@@ -53,6 +54,7 @@ class Dying(Replica):
         return seq
 
     async def save(self, *args: Any, **kwargs: Any) -> None:
+        self.saves.append(args[1])
         await self._write(lambda: super(Dying, self).save(*args, **kwargs))
 
     async def end(self, *args: Any, **kwargs: Any) -> bool:
@@ -63,7 +65,7 @@ class Dying(Replica):
 class World:
     """Any number of brokers with the same tools.
 
-    ``ran`` has the ids of the calls whose handlers began, with the tools. ``pay:*`` are not
+    ``ran`` has session, call and tool of each handler that began. ``pay:*`` are not
     idempotent, ``read:*`` are.
     """
 
@@ -71,7 +73,7 @@ class World:
         self.backend = SharedMemory()
         self.runtime = runtime
         self.settings = SessionSettings(durable_key=key)
-        self.ran: list[tuple[str, str]] = []
+        self.ran: list[tuple[str, str, str]] = []
         self.hold = anyio.Event()
 
     @asynccontextmanager
@@ -84,21 +86,21 @@ class World:
         broker = Broker(**made)
 
         async def pay(n: int, ctx: ToolContext) -> int:
-            self.ran.append((ctx.call_id, ctx.tool))
+            self.ran.append((ctx.session.id, ctx.call_id, ctx.tool))
             await anyio.lowlevel.checkpoint()
             return n * 10
 
         async def read(n: int, ctx: ToolContext) -> int:
-            self.ran.append((ctx.call_id, ctx.tool))
+            self.ran.append((ctx.session.id, ctx.call_id, ctx.tool))
             await anyio.lowlevel.checkpoint()
             return n + 1
 
         async def fail(ctx: ToolContext) -> None:
-            self.ran.append((ctx.call_id, ctx.tool))
+            self.ran.append((ctx.session.id, ctx.call_id, ctx.tool))
             raise ToolError("no luck")
 
         async def held(ctx: ToolContext) -> str:
-            self.ran.append((ctx.call_id, ctx.tool))
+            self.ran.append((ctx.session.id, ctx.call_id, ctx.tool))
             await self.hold.wait()
             return "held"
 
@@ -138,7 +140,7 @@ def in_doubt(log: list[Event]) -> dict[str, str]:
     return begun
 
 
-def require_consistent(log: list[Event], ran: list[tuple[str, str]]) -> None:
+def require_consistent(log: list[Event], ran: list[tuple[str, str, str]]) -> None:
     """What is true of every log, whatever happened."""
     assert [event.seq for event in log] == list(range(1, len(log) + 1))
     assert [event.type for event in log].count("final") == 1
@@ -146,7 +148,7 @@ def require_consistent(log: list[Event], ran: list[tuple[str, str]]) -> None:
     for kind in ("tool_call", "tool_result_applied"):
         ids = Counter(event.payload["callId"] for event in log if event.type == kind)
         assert set(ids.values()) <= {1}, kind
-    once = Counter(call_id for call_id, tool in ran if tool in NOT_REPEATED)
+    once = Counter(one for one in ran if one[2] in NOT_REPEATED)
     assert set(once.values()) <= {1}
 
 

@@ -58,14 +58,10 @@ def monty() -> Any:
     return open_monty(MontyConfig(workers=2), OpenContext("runtime"))
 
 
-def python(anyio_backend_name: str) -> None:
-    if anyio_backend_name != "asyncio":
-        pytest.skip("this runtime is for asyncio")
-
-
 RUNTIMES = [
-    pytest.param(StepRuntime, STEPS, id="steps"),
-    pytest.param(monty, PYTHON, id="python"),
+    pytest.param("asyncio", StepRuntime, STEPS, id="asyncio-steps"),
+    pytest.param("trio", StepRuntime, STEPS, id="trio-steps"),
+    pytest.param("asyncio", monty, PYTHON, id="asyncio-python"),
 ]
 
 
@@ -81,12 +77,10 @@ async def undisturbed(world: World, code: str) -> tuple[list[Event], int]:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize(("runtime", "code"), RUNTIMES)
+@pytest.mark.parametrize(("anyio_backend", "runtime", "code"), RUNTIMES)
 async def test_another_goes_on_wherever_the_first_died(
-    runtime: Callable[[], Any], code: str, after: bool, anyio_backend_name: str
+    runtime: Callable[[], Any], code: str, after: bool
 ) -> None:
-    if runtime is monty:
-        python(anyio_backend_name)
     with anyio.fail_after(30):
         whole, writes = await undisturbed(World(runtime), code)
         assert whole[-1].payload["ok"]
