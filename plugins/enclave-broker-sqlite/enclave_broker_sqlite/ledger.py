@@ -45,6 +45,7 @@ class Ledger:
         self.windows = Windows(sql, self.clock.now)
         self.runs = Runs(sql, self.log)
         self._stale = False
+        self._may_shrink = True
 
     def admit(
         self, session_id: str, held: bool, event: Draft, windows: Sequence[Window]
@@ -53,11 +54,10 @@ class Ledger:
         self.log.append(session_id, held, event)
         return self.windows.acquire(windows)
 
-    def sweep(self, now: float) -> Sequence[str]:
-        """Delete some of the sessions that are due, and forget what is over besides."""
+    def forget_over(self) -> None:
+        """Forget claims and windows whose time is over."""
         self.claims.sweep()
         self.windows.sweep()
-        return self.sessions.sweep(now)
 
     def begin(self) -> None:
         if self._stale:
@@ -86,16 +86,18 @@ class Ledger:
             self.begin()
             self.sessions.clear()
             self._sql.execute("COMMIT")
+            self._may_shrink = True
+        elif self._may_shrink:
+            self._may_shrink = self._shrink()
         else:
-            return self._shrink()
+            return False
         return True
 
     def _shrink(self) -> bool:
+        """Give some pages back; whether there may be more of them."""
         [unused] = self._sql.execute("PRAGMA freelist_count").fetchone()
-        if unused < _UNUSED_PAGES:
-            return False
         [pages] = self._sql.execute("PRAGMA page_count").fetchone()
-        if 2 * unused < pages:
+        if unused < _UNUSED_PAGES or 2 * unused < pages:
             return False
         self._sql.execute(f"PRAGMA incremental_vacuum({_FREED_PAGES})").fetchall()
         return True

@@ -117,23 +117,35 @@ class Log:
 
     def _find(self, session_id: str) -> Facts:
         self.flush()
-        found = self._sql.execute(_FACTS, (session_id,)).fetchone()
+        found = self._sql.execute(
+            "SELECT number, ended_at FROM sessions WHERE id = ?", (session_id,)
+        ).fetchone()
         if found is None:
             raise not_found(session_id)
-        number, ended_at, last_seq, calls = found
-        facts = Facts(number, last_seq or 0, calls or 0, ended_at is not None)
+        number, ended_at = found
+        facts = Facts(number, *progress(self._sql, number), ended_at is not None)
         if not facts.ended:
             self._facts[session_id] = facts
         return facts
 
 
-LAST_SEQ = """coalesce(
-    (SELECT max(seq) FROM recent WHERE session = number),
-    (SELECT max(seq) FROM events WHERE session = number), 0)"""
-CALLS = """coalesce(
-    (SELECT max(n) FROM recent WHERE session = number),
-    (SELECT max(n) FROM calls WHERE session = number), 0)"""
-_FACTS = f"SELECT number, ended_at, {LAST_SEQ}, {CALLS} FROM sessions WHERE id = ?"  # noqa: S608
+def progress(sql: sqlite3.Connection, number: int) -> tuple[int, int]:
+    """The last seq of a session's log, and how many calls it has finished."""
+    seq, calls = sql.execute(
+        "SELECT max(seq), max(n) FROM recent WHERE session = ?", (number,)
+    ).fetchone()
+    return with_older(sql, number, seq, calls)
+
+
+def with_older(
+    sql: sqlite3.Connection, number: int, seq: int | None, calls: int | None
+) -> tuple[int, int]:
+    """The same, when what ``recent`` says of it is known; None is nothing."""
+    if seq is None:
+        [seq] = sql.execute("SELECT max(seq) FROM events WHERE session = ?", (number,)).fetchone()
+    if calls is None:
+        [calls] = sql.execute("SELECT max(n) FROM calls WHERE session = ?", (number,)).fetchone()
+    return seq or 0, calls or 0
 
 
 def not_found(session_id: str) -> SessionNotFoundError:

@@ -17,14 +17,13 @@ from enclave_broker_core.models import SessionRecord, SessionState
 from enclave_broker_core.store_abilities import Saved
 
 from .failures import failure
-from .log import CALLS, LAST_SEQ, not_found
+from .log import not_found, progress, with_older
 
 T = TypeVar("T")
 
 _LARGEST = 2**63 - 1
-_RECORD = f"record, state, ended_at, {LAST_SEQ}, {CALLS}"
-_GET = f"SELECT {_RECORD} FROM sessions WHERE id = ?"  # noqa: S608 -- of the constants above
-_LIST = f"SELECT {_RECORD} FROM sessions WHERE number > ?"  # noqa: S608
+_GET = "SELECT number, record, state, ended_at FROM sessions WHERE id = ?"
+_LIST = "SELECT number, record, state, ended_at FROM sessions WHERE number > ?"
 
 _WHERE = "WHERE session = ? AND seq >= ?"
 _EVENTS = f"SELECT seq, type, payload FROM events {_WHERE} ORDER BY seq LIMIT ?"  # noqa: S608
@@ -79,7 +78,7 @@ def _snapshot(sql: sqlite3.Connection) -> Iterator[None]:
 
 def get(sql: sqlite3.Connection, session_id: str) -> SessionRecord | None:
     row = sql.execute(_GET, (session_id,)).fetchone()
-    return None if row is None else _record(row)
+    return None if row is None else _record(row, *progress(sql, row[0]))
 
 
 def list_(
@@ -99,7 +98,15 @@ def list_(
             query += f" AND {column} = ?"
             wanted.append(value)
     rows = sql.execute(f"{query} ORDER BY number LIMIT ?", (*wanted, max(0, limit)))
-    return [_record(row) for row in rows]
+    recent = {
+        number: known
+        for number, *known in sql.execute(
+            "SELECT session, max(seq), max(n) FROM recent GROUP BY session"
+        )
+    }
+    return [
+        _record(row, *with_older(sql, row[0], *recent.get(row[0], (None, None)))) for row in rows
+    ]
 
 
 def _number(sql: sqlite3.Connection, session_id: str) -> int:
@@ -163,9 +170,11 @@ def _session(sql: sqlite3.Connection, session_id: str) -> tuple[int, float | Non
     return found
 
 
-def _record(row: tuple[bytes, str | None, float | None, int, int]) -> SessionRecord:
+def _record(
+    row: tuple[int, bytes, str | None, float | None], last_seq: int, calls: int
+) -> SessionRecord:
     """The session as it stands: as it was created, and what has changed since."""
-    text, state, ended_at, last_seq, calls = row
+    _, text, state, ended_at = row
     record = SessionRecord.model_validate_json(text)
     now: dict[str, Any] = {"last_seq": last_seq, "tool_calls": record.tool_calls + calls}
     if state is not None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection
 
-from pydantic_core import to_json
-
 from enclave_broker_core.events import Draft
 
 from .log import Log, StoredCall
@@ -32,8 +30,8 @@ class Runs:
     def save(self, session_id: str, held: bool, state: bytes, keep: Collection[str]) -> None:
         number = self._log.writable(session_id, held).number
         self._sql.execute("INSERT OR REPLACE INTO saved VALUES (?, ?)", (number, state))
-        self._sql.execute(
-            "DELETE FROM answers WHERE session = ?"
-            " AND call NOT IN (SELECT value FROM json_each(?))",
-            (number, to_json(list(keep)).decode()),
+        kept = self._sql.execute("SELECT call FROM answers WHERE session = ?", (number,)).fetchall()
+        self._sql.executemany(
+            "DELETE FROM answers WHERE session = ? AND call = ?",
+            [(number, call) for (call,) in kept if call not in keep],
         )

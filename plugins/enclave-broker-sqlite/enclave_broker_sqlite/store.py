@@ -187,7 +187,9 @@ class SqliteStore:
 
     async def sweep(self, now: float) -> int:
         swept = 0
-        while left := await self._writer.do(partial(self._file.ledger.sweep, now)):
+        ledger = self._file.ledger
+        await self._writer.do(ledger.forget_over)
+        while left := await self._writer.do(partial(ledger.sessions.sweep, now)):
             self._gone(left)
             swept += len(left)
         return swept

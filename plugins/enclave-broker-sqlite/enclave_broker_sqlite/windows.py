@@ -18,6 +18,8 @@ _CALL = struct.Struct("<dq")
 
 # How many rows whose time is over are removed at a time.
 _REMOVED = 64
+# How many windows that no call is in any more are forgotten at a time.
+_FORGOTTEN = 2000
 _MOST_SEEN = 32_768
 
 
@@ -130,10 +132,13 @@ class Windows:
         """Forget the windows that no call is in any more."""
         self._at = max(self._at, self._now())
         over = [kind for kind in self._kinds.values() if kind.last + 2.0**kind.span <= self._at]
+        del over[_FORGOTTEN:]
         for kind in over:
             del self._kinds[_content(kind.windows)]
-            self._sql.execute("DELETE FROM window_sets WHERE id = ?", (kind.id,))
         if over:
+            self._sql.executemany(
+                "DELETE FROM window_sets WHERE id = ?", [(kind.id,) for kind in over]
+            )
             self._seen.clear()
             self._longest.clear()
             for kind in self._kinds.values():
