@@ -16,6 +16,7 @@ def failures() -> Failures:
 
     async def run(suite: object) -> set[str]:
         failed: set[str] = set()
+        gc.freeze()  # else the collection below goes through all that there was before
         for name in dir(suite):
             if name.startswith("test_"):
                 try:
@@ -25,6 +26,7 @@ def failures() -> Failures:
                 except (Exception, pytest.fail.Exception, BaseExceptionGroup):
                     failed.add(name.removeprefix("test_"))
         gc.collect()  # coroutines that nobody awaits tell of it now, while that is ignored
+        gc.unfreeze()
         return failed
 
     return run
