@@ -13,11 +13,16 @@ from enclave_broker_core import plugins
 ROOT = Path(__file__).parent
 
 # Programs as processes, pages, the benchmarks, suites that are run on parts that are broken,
-# and whatever needs servers, other programs and many examples: once is enough.
+# whatever needs servers, other programs and many examples, and what only changes one form of
+# data into another: once is enough.
 ONCE = (
     "tests/architecture",
     "tests/docs",
     "tests/test_bench.py",
+    "tests/test_config_schema.py",
+    "tests/test_demo.py",
+    "tests/test_export.py",
+    "tests/test_model_calls.py",
     "tests/testing",
     "plugins/enclave-broker-cli/tests",
     "plugins/enclave-broker-client/tests",
