@@ -5,12 +5,23 @@ from __future__ import annotations
 from typing import Annotated
 
 from enclave_broker_network import NetworkRules
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, ValidationInfo, model_validator
 
 from enclave_broker_core.errors import BrokerError
 
 from .requests import RequestConfig, SourceConfig
 from .shape import RequestShape
+
+
+def _shaped(request: RequestConfig, info: ValidationInfo) -> RequestConfig:
+    """Judges a request with what its source has, so that a mistake has the request's place."""
+    common = {name: info.data[name] for name in SourceConfig.model_fields if name in info.data}
+    if common.keys() == SourceConfig.model_fields.keys():  # else there are mistakes enough
+        try:
+            RequestShape(SourceConfig.model_construct(**common), request)
+        except BrokerError as problem:
+            raise ValueError(problem.message) from None
+    return request
 
 
 class HttpConfig(SourceConfig):
@@ -21,25 +32,23 @@ class HttpConfig(SourceConfig):
     and how much may come back.
     """
 
-    requests: Annotated[tuple[RequestConfig, ...], Field(min_length=1)]
+    requests: tuple[Annotated[RequestConfig, AfterValidator(_shaped)], ...]
     network: NetworkRules = NetworkRules()
     progress: bool = True
 
     @model_validator(mode="after")
-    def _shapes(self) -> HttpConfig:
+    def _together(self) -> HttpConfig:
+        if not self.requests:
+            raise ValueError("there are no requests")
         seen = set()
-        for place, request in enumerate(self.requests):
-            try:
-                RequestShape(self, request)
-            except (ValueError, BrokerError) as problem:
-                raise ValueError(f"requests.{place} ({request.name}): {problem}") from None
+        total = self.network.timeouts.total
+        for request in self.requests:
             if request.name in seen:
-                raise ValueError(f"requests.{place}: the name {request.name} is there twice")
+                raise ValueError(f"two requests have the name {request.name}")
             seen.add(request.name)
-            total = self.network.timeouts.total
             if request.timeout is not None and request.timeout > total:
                 raise ValueError(
-                    f"requests.{place} ({request.name}): its timeout is longer than"
-                    f" network.timeouts.total, which is {total:g} s"
+                    f"the timeout of {request.name} is longer than network.timeouts.total,"
+                    f" which is {total:g} s"
                 )
         return self

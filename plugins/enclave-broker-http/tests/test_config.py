@@ -120,15 +120,14 @@ def test_a_wrong_source_is_refused(source: dict[str, Any], said: str) -> None:
 
 
 def test_two_tools_of_one_name_are_refused() -> None:
-    with pytest.raises(ValidationError, match=r"requests\.1.* there twice"):
+    with pytest.raises(ValidationError, match="two requests have the name t"):
         HttpConfig.model_validate({"base_url": BASE, "requests": [{"name": "t"}, {"name": "t"}]})
 
 
 def test_a_mistake_has_its_place_in_the_configuration() -> None:
     table = {"use": "http", "base_url": BASE, "requests": [{"name": "t", "url": "/{a}"}]}
     (mistake,) = check({"tools": [table]})
-    assert mistake.startswith("tools[0]")
-    assert "requests.0 (t): the argument 'a' has a place, and is no parameter" in mistake
+    assert mistake == "tools[0].requests[0]: the argument 'a' has a place, and is no parameter"
 
 
 @pytest.mark.anyio
