@@ -25,7 +25,9 @@ Direction = Literal["request", "form", "response"]
 Schema = dict[str, Any]
 
 FILE = "File"
-TOO_LARGE: Schema = {"description": "Anything: the schema is too large to be shown here."}
+TOO_LARGE: Mapping[str, Any] = {
+    "description": "Anything: the schema is too large to be shown here."
+}
 
 # Of one schema without what it refers to: its nodes, long texts counting as several.
 MOST_NODES = 2000

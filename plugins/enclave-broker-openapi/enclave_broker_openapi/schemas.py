@@ -11,10 +11,10 @@ from urllib.parse import unquote
 import jsonschema_rs
 from pydantic_core import to_json
 
-from .converting import FILE, TOO_LARGE, Conversion, Direction, Schema
+from .converting import FILE, TOO_LARGE, Conversion, Direction
 from .document import Document, Place
 
-FILE_SCHEMA: Schema = {
+FILE_SCHEMA: Mapping[str, Any] = {
     "description": "A file: its text, or an object with its bytes in base64.",
     "anyOf": [
         {"type": "string"},

@@ -7,7 +7,7 @@ defined; what a style has no form for, a list in a list or an object in an objec
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -20,7 +20,7 @@ from .parameters import Parameter
 
 Encode = Callable[[str], str]
 
-DELIMITERS = {
+DELIMITERS: Mapping[str, str] = {
     "simple": ",",
     "form": ",",
     "cookie": ",",

@@ -14,14 +14,12 @@ from enclave_broker_openapi.config import OpenapiConfig
 from enclave_broker_openapi.opening import open_source
 from enclave_broker_openapi.provider import OpenapiProvider
 from hypothesis import settings
+from openapi_changing import LOCAL, Service
 
 from enclave_broker_core.contracts import OpenContext
 
 settings.register_profile("any machine", deadline=None, max_examples=60)
 settings.load_profile("any machine")
-
-# Plain HTTP on this machine: what no source may use unless it is told so.
-LOCAL = {"schemes": ["http"], "allow_private": ["loopback"]}
 
 Serve = Callable[[Any], str]
 Open = Callable[..., AbstractAsyncContextManager[OpenapiProvider]]
@@ -96,3 +94,13 @@ def call() -> Callable[..., Any]:
         return await tool.invoke(checked, RecordingContext(name, secrets=secrets))
 
     return called
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+@pytest.fixture
+def url(serve: Callable[[Any], str], service: Service) -> str:
+    return serve(service)

@@ -37,6 +37,15 @@ def paths(version: str = "3.1.0", **operations: Any) -> dict[str, Any]:
     }
 
 
+def document(operations: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A document of ``"GET /path"`` → operation."""
+    made = paths() | more
+    for key, node in operations.items():
+        method, _, path = key.partition(" ")
+        made["paths"].setdefault(path, {})[method.lower()] = node
+    return made
+
+
 def one(operation: dict[str, Any], **config: Any) -> Compiled:
     """The one operation of a document, ``GET /op`` unless ``path``, ``method`` say otherwise."""
     path, method = operation.pop("path", "/op"), operation.pop("method", "get")
