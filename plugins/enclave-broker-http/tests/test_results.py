@@ -194,6 +194,7 @@ async def test_what_the_service_echoes_of_a_secret_is_blotted_out(
             await session.call("bad")
         shown = await session.call("good")
     assert "Basic YWRhOmh1bnRlcjIyLWh1bnRlcjIy" in f"{server.got}"
+    assert "YWRhOmh1bnRlcjIyLWh1bnRlcjIy" not in shown
     for text in (f"{caught.value.to_wire()}", shown):
         assert "hunter22" not in text
         assert "[secret]" in text
