@@ -13,7 +13,7 @@ from .calls import RunOutcome
 from .durable_log import since
 from .durable_runs import Durability, DurableHost, DurableSession, KeptRuns
 from .durable_state import Answer, CodeState, StateRefusedError
-from .errors import BrokerError, ConfigError, RunError, SessionLostError
+from .errors import BrokerError, ConfigError, RunError, SessionCancelledError, SessionLostError
 from .events import Draft
 from .models import SessionRecord
 from .registry import Catalog
@@ -175,6 +175,10 @@ class DurableCode(SessionCode):
         if state.kind != "done":
             require_durable_runtime(self._around, state.runtime)
         if session.is_ending:
+            return
+        errors = [answer for answer in answers.values() if answer.error is not None]
+        if errors and session.limits.cancel_on_first_error:
+            await session.end(SessionCancelledError("cancelled by its first error"))
             return
         session.attempts = state.attempts + after.attempts
         self._runs = state.runs

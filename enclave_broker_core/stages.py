@@ -19,6 +19,7 @@ from .errors import (
     LimiterError,
     PluginError,
     RateLimitedError,
+    ToolError,
 )
 from .failures import Failures, result_form
 from .frame import CallFrame
@@ -165,6 +166,8 @@ class Invoke:
     async def __call__(self, call: ToolCall, lane: Lane, arguments: Any) -> Any:
         frame: CallFrame = call.frame
         if call.name != frame.tool:
+            if frame.kept is not None and frame.kept.repeats and not lane.tool.spec.idempotent:
+                raise ToolError(f"it is not known whether {call.name} did this call before")
             frame = frame.renamed(call.name)
         if lane.secrets:
             frame.secrets = await self._secrets.all(lane.secrets)

@@ -13,7 +13,16 @@ import pytest
 from durable_world import World, require_consistent
 from step_runtime import StepRuntime
 
-from enclave_broker_core import Broker, Event, RunError, Session, SessionRecord, SessionSettings
+from enclave_broker_core import (
+    Broker,
+    Event,
+    RunError,
+    Session,
+    SessionRecord,
+    SessionSettings,
+    ToolCall,
+)
+from enclave_broker_core.contracts import CallNext
 from enclave_broker_core.errors import RuntimeBusyError
 
 pytestmark = pytest.mark.anyio
@@ -280,3 +289,32 @@ async def test_a_state_that_is_too_large_fails_the_run_and_is_left_out() -> None
         assert "at most 1000 are kept" in str(outcome.error)
         assert (await session.run(steps(["kept"]))).unwrap() == [["small"]]
     assert world.ran == []
+
+
+async def test_a_session_that_its_first_error_ends_ends_by_it_elsewhere_too() -> None:
+    world = World(StepRuntime)
+    async with world.broker() as (broker, store):
+        session = await broker.create_session(durable=True, cancel_on_first_error=True)
+        # The state, the call, its end; and then the session's.
+        store.count(5)
+        await session.begin(steps(["calls", [["fail", {}]]]), last=True)
+        await store.died.wait()
+    assert [event.type for event in await world.log(session.id)][-1] == "tool_result_applied"
+    log = await ended(world, session.id)
+    assert error_of(log)[0] == "SESSION_CANCELLED"
+
+
+async def test_a_call_is_not_repeated_by_another_tool_than_it_was_made_to() -> None:
+    async def to_held(call: ToolCall, call_next: CallNext) -> Any:
+        return await call_next(call.replace(name="held", args={}))
+
+    world = World(StepRuntime)
+    async with world.broker(middleware=[to_held]) as (broker, store):
+        session = await broker.create_session(durable=True)
+        await session.begin(steps(READ), last=True)
+        while not world.ran:
+            await anyio.lowlevel.checkpoint()
+        store.die()
+    log = await ended(world, session.id, middleware=[to_held])
+    assert len(world.ran) == 1
+    assert "it is not known whether held did this call" in log[-1].payload["result"][0][0]
