@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import cast
 
@@ -21,7 +22,7 @@ from .quickjs_worker import frames
 from .worker import Worker, WorkerDiedError
 from .workers import Workers
 
-LEVELS: dict[bytes, Level] = {b"d": "debug", b"i": "info", b"w": "warn", b"e": "error"}
+LEVELS: Mapping[bytes, Level] = {b"d": "debug", b"i": "info", b"w": "warn", b"e": "error"}
 GRACE = 2.0
 """Seconds in which a worker has to end a run; then it is killed."""
 

@@ -30,6 +30,8 @@ main(int(sys.argv[2]), int(sys.argv[3]))
 """
 # A worker has no business with the rest of the environment, where secrets are.
 KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "XDG_CACHE_HOME", "PYTHONPATH", "PYTHONHOME")
+PATIENCE = 60.0
+"""Seconds in which a worker has to start, also where it has to compile WebAssembly first."""
 ROOM = 64 * 1024
 MOST_UNREAD = 4 * 1024 * 1024
 
@@ -66,9 +68,11 @@ class Worker(asyncio.BufferedProtocol):
             theirs.close()
             os.close(control)
         await self._loop.create_unix_connection(lambda: self, sock=self._socket)
-        kind, _ = await self.receive()
-        if kind != frames.READY:
-            raise WorkerDiedError
+        with anyio.move_on_after(PATIENCE):
+            kind, _ = await self.receive()
+            if kind == frames.READY:
+                return
+        raise WorkerDiedError
 
     def send(self, kind: bytes, payload: bytes = b"") -> None:
         if self._transport is not None and not self.lost:

@@ -263,6 +263,13 @@ LIMITS: dict[str, Outcome] = {
 
 # What is left behind; what INTACT says of the next run is the test.
 POLLUTION: dict[str, Outcome] = {
+    "globalThis.leaked = 1": gives(1),
+    "var leaked = 1": gives(None),
+    "delete globalThis.JSON": gives(True),
+    "globalThis.console = null": gives(None),
+    "globalThis.callTool = () => 'forged'; globalThis.Array = globalThis.Math = null": gives(None),
+    "let Map, Set, tools, console, parallel; 1": gives(1),
+    "Object.freeze(globalThis); 1": gives(1),
     "Object.prototype.polluted = 1": raises("TypeError"),
     "({}).__proto__.polluted = 1": raises("TypeError"),
     "({}).constructor.prototype.polluted = 1": raises("TypeError"),

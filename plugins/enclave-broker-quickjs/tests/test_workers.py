@@ -20,6 +20,13 @@ from enclave_broker_core.testing.hosts import RecordingHost
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture(params=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    if request.param == "uvloop":
+        pytest.importorskip("uvloop", reason="install uvloop, on which the server runs")
+    return "asyncio", {"use_uvloop": request.param == "uvloop"}
+
+
 async def test_a_full_pool_is_an_error_that_says_when_to_come_back(quickjs, host) -> None:
     async with (
         quickjs(queue_wait=0.1, park_after=None) as runtime,
