@@ -173,7 +173,7 @@ async def test_a_replica_is_not_written_to(fragile: Server) -> None:
 
 async def test_a_full_memory_is_told_and_can_be_emptied(fragile: Server) -> None:
     async with open_engine(hasty(fragile.url)) as engine:
-        fragile.do("CONFIG", "SET", "maxmemory", "1mb")
+        fragile.do("CONFIG", "SET", "maxmemory", "1")
         with soon():
             add = Inline("return redis.call('INCR', KEYS[1])")
             refused = await outcome(engine.run(add, ["key"], []))

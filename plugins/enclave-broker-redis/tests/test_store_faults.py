@@ -89,7 +89,7 @@ async def test_a_write_that_fails_leaves_no_gap(fragile: Server) -> None:
     async with opened(hasty(fragile.url)) as store:
         await store.create(record())
         await write(store, event(1))
-        fragile.do("CONFIG", "SET", "maxmemory", "1mb")
+        fragile.do("CONFIG", "SET", "maxmemory", "1")
         results = await at_once([lambda: store.append("s_1", draft(event(0)))] * 5)
         assert {type(result) for result in results} == {StoreError}
         assert await store.read("s_1") == events(1, 1)
