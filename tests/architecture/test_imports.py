@@ -47,13 +47,18 @@ def declared_by(folder: Path) -> set[str]:
     return names.union(*(BROUGHT.get(name, set()) for name in names))
 
 
+@pytest.fixture(scope="module")
+def distributions() -> dict[str, list[str]]:
+    """Whose each top-level package is."""
+    # An editable install of ours may not be listed with its packages.
+    ours = {"enclave_broker_core": ["enclave-broker-core"]}
+    return ours | dict(metadata.packages_distributions())
+
+
 @pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
-def test_imports_only_what_is_declared(folder: Path) -> None:
+def test_imports_only_what_is_declared(folder: Path, distributions: dict[str, list[str]]) -> None:
     package = folder / name_of(folder).replace("-", "_")
     allowed = declared_by(folder)
-    # An editable install of ours may not be listed with its packages.
-    distributions = {"enclave_broker_core": ["enclave-broker-core"]}
-    distributions |= metadata.packages_distributions()
     undeclared = set()
     for module in sorted(package.rglob("*.py")):
         place = str(module.parent.relative_to(folder))
