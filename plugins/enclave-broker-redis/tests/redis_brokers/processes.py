@@ -22,14 +22,30 @@ from pathlib import Path
 PID_BYTES = 4
 
 
+class Forks:
+    """The process that forks, for one thread at a time."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._one = threading.Lock()
+
+    def fork(self, place: Path, arguments: list[str], *files: int) -> int:
+        """The id of a process that runs the program there, with these as stdout and stderr."""
+        with self._one:
+            request = json.dumps([str(place), arguments]).encode()
+            socket.send_fds(self._connection, [request], files)
+            return int.from_bytes(self._connection.recv(PID_BYTES))
+
+
 class BrokerProcess:
     """One broker, always on the same port. ``place`` is its directory, with its log."""
 
-    def __init__(self, forks: socket.socket, place: Path, port: int) -> None:
+    def __init__(self, forks: Forks, place: Path, port: int) -> None:
         self._forks = forks
         self.place = place
         self.url = f"http://127.0.0.1:{port}"
         self.pid = 0
+        self.serves = False
         self._arguments = ["serve", "--json", "--host", "127.0.0.1", "--port", str(port)]
 
     @property
@@ -43,11 +59,10 @@ class BrokerProcess:
         assert not self.pid, "it is running"
         said = self.place / "said"
         with said.open("wb") as out, (self.place / "log").open("ab") as err:
-            request = json.dumps([str(self.place), self._arguments]).encode()
-            socket.send_fds(self._forks, [request], [out.fileno(), err.fileno()])
-            self.pid = int.from_bytes(self._forks.recv(PID_BYTES))
+            self.pid = self._forks.fork(self.place, self._arguments, out.fileno(), err.fileno())
         until(lambda: said.read_bytes().endswith(b"\n") or not self.runs, "a broker that serves")
         assert b'"url"' in said.read_bytes(), self.log
+        self.serves = True
 
     @property
     def runs(self) -> bool:
@@ -77,6 +92,7 @@ class BrokerProcess:
         """Until it has ended."""
         from redis_servers.endpoint import until
 
+        self.serves = False
         until(lambda: not self.runs, "a broker's end")
         self.pid = 0
 
@@ -101,14 +117,14 @@ def broker_processes(
         # With its end all that it has forked end.
         stack.callback(forking.kill)
         theirs.close()
-        brokers = []
+        forks, brokers = Forks(ours), []
         for number in range(count):
             own = place / f"broker{number}"
             own.mkdir()
             (own / "broker.toml").write_text(config)
             (own / "tools.py").write_text(tools)
             port = stack.enter_context(reserved_port())
-            brokers.append(BrokerProcess(ours, own, port))
+            brokers.append(BrokerProcess(forks, own, port))
             stack.callback(brokers[-1].kill)
         for broker in brokers:
             broker.start()

@@ -37,8 +37,8 @@ from enclave_broker_core import ToolContext, tool
 RAN = Path({ran!r})
 
 
-def note(ctx: ToolContext, name: str) -> None:
-    line = f"{{name}} {{ctx.session_id}} {{ctx.call_id}}\\n".encode()
+def note(ctx: ToolContext, name: str, n: int) -> None:
+    line = f"{{name}} {{ctx.session_id}} {{n}}\\n".encode()
     file = os.open(RAN, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
         os.write(file, line)
@@ -48,21 +48,21 @@ def note(ctx: ToolContext, name: str) -> None:
 
 @tool("once")
 async def once(ctx: ToolContext, n: int = 0) -> int:
-    note(ctx, "once")
+    note(ctx, "once", n)
     await anyio.sleep(0.01)
     return n
 
 
 @tool("again", idempotent=True)
 async def again(ctx: ToolContext, n: int = 0) -> int:
-    note(ctx, "again")
+    note(ctx, "again", n)
     await anyio.sleep(0.01)
     return n
 
 
 @tool("wait")
 async def wait(ctx: ToolContext) -> None:
-    note(ctx, "wait")
+    note(ctx, "wait", 0)
     while True:
         await ctx.progress("processing")
         await anyio.sleep(0.02)
