@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import AskError, NoScriptError, RedisError
 
 from enclave_broker_core.errors import StoreError
 
@@ -34,6 +34,8 @@ def meaning_of(problem: Exception) -> Meaning:
 
 def refusal(where: str, problem: Exception) -> StoreError:
     """The error of a command that the server answered with an error."""
+    if isinstance(problem, AskError):
+        return StoreError(f"{where} is a node of a cluster: set cluster = true")
     return StoreError(f"{where} refused: {_text(problem)}", retry_after=RETRY_AFTER)
 
 

@@ -164,6 +164,20 @@ async def test_a_cluster_is_found_by_any_of_its_nodes(cluster: Cluster, prefix: 
         assert await engine.do("SET", f"{prefix}key", "1") == b"OK"
 
 
+async def test_a_cluster_that_is_taken_for_one_server_says_so(cluster: Cluster) -> None:
+    async with open_engine(config(cluster.url)) as engine:
+        answers = [await outcome(engine.do("GET", f"key:{number}")) for number in range(20)]
+    refused = [answer for answer in answers if isinstance(answer, StoreError)]
+    assert refused
+    assert {"cluster = true" in answer.message for answer in refused} == {True}
+
+
+async def test_one_server_that_is_taken_for_a_cluster_says_so(server: Endpoint) -> None:
+    with pytest.raises(StoreError, match="cluster support disabled"):
+        async with open_engine(config(server.url, cluster=True)):
+            pass
+
+
 async def test_the_sentinels_know_the_primary(watched: Watched) -> None:
     sentinels = [f"127.0.0.1:{sentinel.port}" for sentinel in watched.sentinels]
     sentinel = {"servers": sentinels, "service": watched.name}

@@ -74,6 +74,7 @@ async def test_a_server_that_stays_away_is_soon_given_up(fragile: Server) -> Non
             first = await outcome(engine.do("GET", "key"))
             assert isinstance(first, StoreError)
             assert "can't be reached" in first.message
+            assert first.retry_after is not None
             # From now on nobody waits: what is asked for fails while it is asked for.
             op = engine.do("GET", "key")
             await anyio.lowlevel.checkpoint()
