@@ -324,6 +324,11 @@ def _described(schema: Any, about: Mapping[str, Any]) -> Any:
         made["description"] = cut(about["description"])
     if about.get("deprecated") is True:
         made["deprecated"] = True
-    if "example" in about and len(str(about["example"])) <= 200:
-        made.setdefault("examples", [about["example"]])
+    examples = [about["example"]] if "example" in about else []
+    if isinstance(about.get("examples"), dict):
+        nodes = about["examples"].values()
+        examples += [one["value"] for one in nodes if isinstance(one, dict) and "value" in one]
+    short = [one for one in examples[:3] if len(str(one)) <= 200]
+    if short:
+        made["examples"] = short
     return made
