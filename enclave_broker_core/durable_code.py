@@ -127,6 +127,8 @@ class DurableCode(SessionCode):
                 await self._session.end(lost(problem.message))
             raise
         try:
+            if code is None:
+                self._left = await lane.dump()  # as it was before the run
             if self._session.is_ending:
                 raise self._session.over()
             found = await lane.outcome(code, run_id, last=last, used=kept.used)

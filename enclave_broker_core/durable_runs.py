@@ -128,7 +128,8 @@ class KeptRuns:
         ids = [self._call_id(key) for key in keys]
         pending = {call_id: self._begun.get(call_id) for call_id in ids}
         await self._save(self._now("waiting", printed, runtime_state, pending=pending, code=""))
-        self._begun = {call_id: tool for call_id, tool in pending.items() if tool is not None}
+        # Those that were saved as not begun may have begun meanwhile.
+        self._begun = {one: tool for one, tool in self._begun.items() if one in pending}
         if self._paused:
             await anyio.sleep_forever()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from .durable_code import DurableCode, lost, require_durable_runtime
 from .durable_runs import Durability
 from .durable_state import StateRefusedError
@@ -55,8 +53,6 @@ async def go_on(session: Session) -> None:
     nothing was done, and this process has the session no more.
     """
     code = session.code
-    record, now = session.info(), time.time()
-    session.started = time.monotonic() - max(0.0, now - record.created_at)
     try:
         if isinstance(code, DurableCode):
             await code.take_up()

@@ -281,6 +281,7 @@ class SessionManager:
         """A session that another process began; it belongs to this one from now on."""
         own = ClientTools(record.client_tools) if record.client_tools else None
         session = Session(record, self.surroundings, on_end=self._forget, client_tools=own)
+        session.started -= max(0.0, time.time() - record.created_at)
         self._open[record.id] = session
         self._expiry.add(session)
         return session

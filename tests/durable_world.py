@@ -65,8 +65,8 @@ class Dying(Replica):
 class World:
     """Any number of brokers with the same tools.
 
-    ``ran`` has session, call and tool of each handler that began. ``pay:*`` are not
-    idempotent, ``read:*`` are.
+    ``ran`` has session, call and tool of each handler that began. ``read`` and ``fail`` are
+    idempotent, the others are not.
     """
 
     def __init__(self, runtime: Callable[[], Any], key: str = KEY) -> None:
@@ -95,6 +95,12 @@ class World:
             await anyio.lowlevel.checkpoint()
             return n + 1
 
+        async def pay_slowly(ctx: ToolContext) -> str:
+            self.ran.append((ctx.session.id, ctx.call_id, ctx.tool))
+            for _ in range(100):
+                await anyio.lowlevel.checkpoint()
+            return "paid"
+
         async def fail(ctx: ToolContext) -> None:
             self.ran.append((ctx.session.id, ctx.call_id, ctx.tool))
             raise ToolError("no luck")
@@ -105,6 +111,7 @@ class World:
             return "held"
 
         broker.tool("pay")(pay)
+        broker.tool("pay_slowly")(pay_slowly)
         broker.tool("read", idempotent=True)(read)
         broker.tool("fail", idempotent=True)(fail)
         broker.tool("held")(held)
@@ -124,7 +131,7 @@ class World:
                 return await self.log(session_id)
 
 
-NOT_REPEATED = {"pay", "held"}
+NOT_REPEATED = {"pay", "pay_slowly", "held"}
 
 
 def in_doubt(log: list[Event]) -> dict[str, str]:

@@ -50,7 +50,12 @@ await asyncio.sleep(0.001)
 later = call_tool("pay", {"n": 2})
 second = [await told("read", 3), await later]
 print("three")
-[first, second]
+
+async def chain():
+    return [await told("read", 4), await told("read", 5)]
+
+third = await asyncio.gather(call_tool("pay_slowly"), chain())
+[first, second, third]
 """
 
 
