@@ -37,6 +37,8 @@ async def locked(path: Path, wait: float) -> AsyncIterator[None]:
 
     ConfigError when another has it for ``wait`` seconds.
     """
+    if not path.parent.is_dir():
+        raise ConfigError(f"the file {path} needs a directory that is not there: make it first")
     lock = FileLock(f"{path}.lock", mode=0o600, thread_local=False, fallback_to_soft=False)
     until = time.monotonic() + wait
     while True:
@@ -94,8 +96,6 @@ def _connected(path: Path, config: FileConfig) -> Connections:
 
 def _require_file(path: Path) -> None:
     """What is in the sessions is nobody else's business; the files beside it follow its mode."""
-    if not path.parent.is_dir():
-        raise ConfigError("its directory is not there: make it first")
     if path.is_dir():
         raise ConfigError("it is a directory: name a file in it")
     try:

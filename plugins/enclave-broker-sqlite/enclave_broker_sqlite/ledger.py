@@ -77,6 +77,11 @@ class Ledger:
             if self._sql.in_transaction:
                 self._sql.execute("ROLLBACK")
 
+    @property
+    def untidy(self) -> bool:
+        """Whether there is something for ``tidy`` to do."""
+        return self.folding.due or self.sessions.leftovers or self._may_shrink
+
     def tidy(self) -> bool:
         if self.folding.due:
             self.begin()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 import anyio
@@ -42,8 +43,8 @@ class FutureWaiter:
 class Loop:
     """The event loop that runs where this is made.
 
-    ``soon`` is for use in its own thread, ``from_thread`` in others; that raises RuntimeError
-    when the loop has ended.
+    ``soon`` is for use in its own thread, and calls when this turn of the loop is over;
+    ``from_thread`` is for others, and raises RuntimeError when the loop has ended.
     """
 
     def __init__(self) -> None:
@@ -57,7 +58,9 @@ class Loop:
         else:
             import trio
 
-            self.soon = self.from_thread = trio.lowlevel.current_trio_token().run_sync_soon
+            soon = self.from_thread = trio.lowlevel.current_trio_token().run_sync_soon
+            # The first time may come before others who are to run in this turn.
+            self.soon = lambda function: soon(partial(soon, function))
             self.waiter = anyio.Event
 
 
