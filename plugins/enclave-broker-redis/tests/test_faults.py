@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import anyio
 import pytest
@@ -13,7 +14,8 @@ from enclave_broker_redis.failures import meaning_of
 from enclave_broker_redis.ops import Op, Script
 from engines import TIMEOUT, Inline, at_port, hasty, outcome, until_done
 from redis_servers.cluster import Cluster, own_cluster
-from redis_servers.server import Server
+from redis_servers.endpoint import until
+from redis_servers.server import Server, own_server
 from tcp_proxy import ProxyThread
 
 from enclave_broker_core.errors import StoreError
@@ -199,6 +201,32 @@ async def test_a_server_that_is_busy_is_asked_later(fragile: Server) -> None:
                 asked = other.do("INCR", "other", again=False)
                 assert isinstance(await asked, int)
             assert await slow == 1
+
+
+async def test_a_server_that_loads_its_data_is_asked_later() -> None:
+    # It reads its keys back so slowly, and looks around so often, that it can be asked meanwhile.
+    with own_server("key-load-delay 2000", "rdbcompression no") as server:
+        async with open_engine(hasty(server.url, retry_for=PATIENCE)) as engine:
+            for number in range(200):
+                engine.do("SET", f"key:{number}", "x" * 100_000)
+            await engine.do("SET", "number", "0")
+            server.do("SAVE")
+            server.kill()
+            with soon():
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(anyio.to_thread.run_sync, server.start)
+                    await anyio.to_thread.run_sync(until, partial(loads, server), "the loading")
+                    asked = [engine.do("INCR", "number") for _ in range(20)]
+                    assert sorted([await op for op in asked]) == [*range(1, 21)]
+                assert await engine.do("GET", "number") == b"20"
+
+
+def loads(server: Server) -> bool:
+    try:
+        server.do("GET", "number")
+    except redis.exceptions.BusyLoadingError:
+        return True
+    return False
 
 
 @pytest.mark.parametrize(

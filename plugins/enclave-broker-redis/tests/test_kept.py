@@ -130,6 +130,18 @@ async def test_over_max_ended_the_first_that_ended_leave(server: Endpoint, prefi
         assert await store.get("s_4") is None
 
 
+async def test_a_log_that_somebody_has_emptied_goes_on(server: Endpoint, prefix: str) -> None:
+    async with opened(server, prefix, max_event_bytes=100, max_events=8) as store:
+        await store.create(record())
+        for seq in range(1, 40):
+            if seq % 5 == 0:
+                server.do("DEL", store.keys.of("s_1", "e"))
+            assert await store.append("s_1", ("log", b"x" * 30)) == seq
+        found = [item.seq for item in await store.read("s_1")]
+        assert found == list(range(39 - len(found) + 1, 40))
+        assert 1 <= len(found) <= 3
+
+
 async def test_answers_over_the_bytes_leave_first(server: Endpoint, prefix: str) -> None:
     async with opened(server, prefix, max_claim_bytes=100) as store:
         await store.create(record())

@@ -28,7 +28,10 @@ local function trim(key, last, bytes, gone, gone_bytes, most, most_bytes)
     gone_bytes = tonumber(string.match(first[1], '-(%d+)')) - #first[2][2]
   end
   while bytes - gone_bytes > most_bytes and gone < last - 1 do
-    for _, entry in ipairs(redis.call('XRANGE', key, gone + 1, last - 1, 'COUNT', 16)) do
+    local entries = redis.call('XRANGE', key, gone + 1, last - 1, 'COUNT', 16)
+    -- Somebody else has taken them away.
+    if #entries == 0 then return last - 1, bytes, true end
+    for _, entry in ipairs(entries) do
       local number, upto = string.match(entry[1], '(%d+)-(%d+)')
       gone, gone_bytes = tonumber(number), tonumber(upto)
       if bytes - gone_bytes <= most_bytes then break end
