@@ -51,6 +51,7 @@ BENCHMARKS = (
     "redis_limiter_in_turn",
     "redis_calls",
     "redis_following",
+    "sqlite_calls",
     "openapi_catalog",
     "openapi_memory",
     "openapi_call",
