@@ -17,12 +17,16 @@ from .quickjs_worker import frames
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One call of the run; ``outcome`` is how its promise is settled."""
+    """One call of the run; ``outcome`` is how its promise is settled.
+
+    ``place`` is how many of the run's calls were over before it.
+    """
 
     number: int
     name: str
     arguments: dict[str, Any]
     outcome: list[Any] | None = None
+    place: int = 0
 
 
 class Calls:
@@ -35,6 +39,7 @@ class Calls:
         self.pending: dict[int, Call] = {}
         self.to_begin: list[Call] = []
         self.made = 0
+        self._over = 0
 
     def said(self, message: bytes) -> None:
         """Take a call, to be begun when the code waits."""
@@ -43,15 +48,22 @@ class Calls:
         except ValueError:
             # Half a character, which JavaScript can have in a string and JSON can't.
             raise RunError("the arguments of a tool call are no valid Unicode") from None
-        call = Call(number, name, arguments)
         self.made += 1
+        self.add(number, name, arguments)
+
+    def add(self, number: int, name: str, arguments: dict[str, Any]) -> None:
+        call = Call(number, name, arguments)
         self.pending[number] = call
         self.to_begin.append(call)
 
     async def perform(self, call: Call) -> None:
         """Do the call and keep its outcome. It raises nothing."""
         try:
-            result = await self._host.call(call.name, call.arguments)
+            if self._host.durable:
+                key = str(call.number)
+                result = await self._host.call(call.name, call.arguments, key=key)
+            else:
+                result = await self._host.call(call.name, call.arguments)
             call.outcome = [call.number, True, result]
         except BrokerError as failure:
             call.outcome = [call.number, False, _shown(failure)]
@@ -60,6 +72,8 @@ class Calls:
             # text is not for the agent.
             self._stop(bug)
         finally:
+            self._over += 1
+            call.place = self._over
             self._changed.set()
 
     async def one_settled(self) -> None:
@@ -69,8 +83,9 @@ class Calls:
             await self._changed.wait()
 
     def answers(self) -> bytes:
-        """The outcomes that there are, as a message to the sandbox."""
+        """The outcomes that there are, as they came, in a message to the sandbox."""
         settled = [call for call in self.pending.values() if call.outcome is not None]
+        settled.sort(key=lambda call: call.place)
         for call in settled:
             del self.pending[call.number]
         count = frames.COUNT.pack(len(settled))

@@ -16,6 +16,7 @@ from enclave_broker_core.events import Level
 from enclave_broker_core.once import Once
 
 from .calls import Calls
+from .checkpoints import Checkpoint
 from .config import QuickJSConfig
 from .failures import explain
 from .quickjs_worker import frames
@@ -31,7 +32,9 @@ class Run:
     """Runs code once. ``state`` is at first the state to run in, then the one to keep.
 
     That of the ``last`` run is not kept. A run that has waited for its calls for ``park_after``
-    seconds is saved and gives its worker to others; it goes on with the next free one.
+    seconds is saved and gives its worker to others; it goes on with the next free one. A durable
+    run saves a checkpoint wherever it comes to wait for calls that have not begun, and only then
+    begins them.
     """
 
     def __init__(
@@ -71,12 +74,26 @@ class Run:
         When this returns or raises, also by cancellation, the worker has been given back and no
         call is left.
         """
+        return await self._whole(code, patient=False)
+
+    async def resume(self, checkpoint: Checkpoint) -> bytes:
+        """The same for a run that another process has brought up to ``checkpoint``."""
+        self._parked = checkpoint.state
+        self._seconds = checkpoint.seconds
+        self._printed = checkpoint.printed
+        self._calls.made = checkpoint.made
+        for number, name, arguments in checkpoint.awaited:
+            self._calls.add(number, name, arguments)
+        return await self._whole(None, patient=True)
+
+    async def _whole(self, code: str | None, *, patient: bool) -> bytes:
         result = b""
         with self._scope:
             try:
                 async with AsyncExitStack() as stack:
                     try:
-                        result = await self._to_the_end(code, stack)
+                        self._worker = await self._workers.take(patient=patient)
+                        result = await self._to_the_end(self._worker, code, stack)
                     except WorkerDiedError:
                         self._stop(RunError("the sandbox's worker died; what ran before is kept"))
                     except Exception as error:
@@ -96,16 +113,20 @@ class Run:
             self._failure = error
         self._scope.cancel()
 
-    async def _to_the_end(self, code: str, stack: AsyncExitStack) -> bytes:
-        worker = self._worker = await self._workers.take()
-        self._begin(worker, self.state, code)
+    async def _to_the_end(self, worker: Worker, code: str | None, stack: AsyncExitStack) -> bytes:
+        if code is None:
+            self._go_on(worker)
+            worker = await self._answered(worker, stack)
+        else:
+            self._begin(worker, self.state, code)
         while True:
             kind, payload = await worker.receive()
             if kind == frames.SAID:
                 await self._said(worker, payload)
             elif kind == frames.WAITS:
-                worker = await self._wait(worker, stack)
-                worker.send(frames.ANSWERS, self._calls.answers())
+                if self._host.durable and self._calls.to_begin:
+                    await self._checkpoint(worker)
+                worker = await self._answered(worker, stack)
             elif kind == frames.STATE:
                 self._next_state = payload[frames.SECONDS.size :]
             else:
@@ -116,6 +137,34 @@ class Run:
                     return payload[1:]
                 limits = self._host.limits
                 raise explain(payload[:1], payload[1:], limits, self._config.max_calls)
+
+    async def _answered(self, worker: Worker, stack: AsyncExitStack) -> Worker:
+        worker = await self._wait(worker, stack)
+        worker.send(frames.ANSWERS, self._calls.answers())
+        return worker
+
+    async def _checkpoint(self, worker: Worker) -> None:
+        worker.send(frames.SAVE)
+        _, payload = await worker.receive()
+        (used,) = frames.SECONDS.unpack_from(payload)
+        pending = self._calls.pending.values()
+        saved = Checkpoint(
+            self._workers.build,
+            payload[frames.SECONDS.size :],
+            self.state,
+            [(call.number, call.name, call.arguments) for call in pending],
+            self._calls.made,
+            self._printed,
+            max(0.0, self._seconds - used),
+        )
+        await self._host.checkpoint(saved.to_bytes(), [str(call.number) for call in pending])
+
+    def _go_on(self, worker: Worker) -> None:
+        """With the state of a run that waits."""
+        state, self._parked = self._parked, None
+        if state is None:
+            raise WorkerDiedError
+        self._begin(worker, state, None)
 
     def _begin(self, worker: Worker, state: bytes, code: str | None) -> None:
         self._number = self._workers.number()
@@ -145,8 +194,8 @@ class Run:
         if kind == b"l":
             await self._host.log_line(LEVELS[text[:1]], text[1:].decode())
             return
-        # Lines that are there together are one event.
-        while (more := worker.receive_nowait(frames.SAID)) is not None:
+        # Lines that are there together are one event; but a durable run prints the same again.
+        while not self._host.durable and (more := worker.receive_nowait(frames.SAID)) is not None:
             if more[:1] != b"p":
                 await self._host.stdout(text.decode())
                 await self._said(worker, more)
@@ -175,12 +224,9 @@ class Run:
             return worker
         await self._parking.wait()
         self._parking = None
-        if self._parked is None:
-            raise WorkerDiedError
         # The run has begun and others may depend on it: it waits as long as it must.
         worker = self._worker = await self._workers.take(patient=True)
-        self._begin(worker, self._parked, None)
-        self._parked = None
+        self._go_on(worker)
         return worker
 
     def _park(self) -> None:

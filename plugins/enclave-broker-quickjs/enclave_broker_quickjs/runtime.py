@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from enclave_broker_core.contracts import OpenContext, RuntimeHost
 
 from . import saved_state
+from .checkpoints import MAGIC, Checkpoint
 from .config import QuickJSConfig
 from .session import QuickJSSession
 from .workers import Workers
@@ -17,6 +18,7 @@ class QuickJSRuntime:
     """A Runtime for JavaScript. Any number of sessions can be open; workers are for runs."""
 
     language = "javascript"
+    durable = True
 
     def __init__(self, workers: Workers, config: QuickJSConfig) -> None:
         self._workers = workers
@@ -24,8 +26,13 @@ class QuickJSRuntime:
 
     def session(self, host: RuntimeHost, state: bytes | None = None) -> QuickJSSession:
         """Open the code state of one session; RunError for a ``state`` that is none."""
-        saved = b"" if state is None else saved_state.from_bytes(state)
-        return QuickJSSession(host, self._workers, self._config, saved)
+        saved, checkpoint = b"", None
+        if state is not None and state.startswith(MAGIC):
+            checkpoint = Checkpoint.from_bytes(state, self._workers.build)
+            saved = checkpoint.before
+        elif state is not None:
+            saved = saved_state.from_bytes(state)
+        return QuickJSSession(host, self._workers, self._config, saved, checkpoint)
 
 
 @asynccontextmanager

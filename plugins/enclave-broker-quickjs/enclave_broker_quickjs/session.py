@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Self
 
 import anyio
@@ -12,6 +13,7 @@ from enclave_broker_core.errors import RunError
 from enclave_broker_core.json_form import NotJsonError, TooLargeError, parse
 
 from . import saved_state
+from .checkpoints import Checkpoint
 from .config import QuickJSConfig
 from .run import Run
 from .workers import Workers
@@ -25,12 +27,18 @@ class QuickJSSession:
     """
 
     def __init__(
-        self, host: RuntimeHost, workers: Workers, config: QuickJSConfig, state: bytes
+        self,
+        host: RuntimeHost,
+        workers: Workers,
+        config: QuickJSConfig,
+        state: bytes,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         self._host = host
         self._workers = workers
         self._config = config
         self._state = state
+        self._checkpoint = checkpoint
         self._turn = anyio.Lock(fast_acquire=True)
 
     async def __aenter__(self) -> Self:
@@ -40,10 +48,19 @@ class QuickJSSession:
         """It holds nothing between its runs."""
 
     async def run(self, code: str, *, last: bool = False) -> JsonValue:
+        return await self._do(lambda run: run(code), last)
+
+    async def resume(self, *, last: bool = False) -> JsonValue:
+        checkpoint, self._checkpoint = self._checkpoint, None
+        if checkpoint is None:
+            raise RunError("there is no run to go on with")
+        return await self._do(lambda run: run.resume(checkpoint), last)
+
+    async def _do(self, work: Callable[[Run], Awaitable[bytes]], last: bool) -> JsonValue:
         async with self._turn:
             run = Run(self._host, self._workers, self._config, self._state, last=last)
             try:
-                text = await run(code)
+                text = await work(run)
             finally:
                 self._state = run.state
         try:

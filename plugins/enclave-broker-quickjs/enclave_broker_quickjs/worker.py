@@ -41,7 +41,10 @@ class WorkerDiedError(Exception):
 
 
 class Worker(asyncio.BufferedProtocol):
-    """A process and what it has said. One run at a time uses it."""
+    """A process and what it has said. One run at a time uses it.
+
+    ``build`` is the version of its sandbox, the same in all processes.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -57,6 +60,7 @@ class Worker(asyncio.BufferedProtocol):
         self._control = -1
         self._on_parked: Callable[[bytes | None], None] | None = None
         self.lost = False
+        self.build = b""
 
     async def start(self) -> None:
         """Return when the process is ready to run code; WorkerDiedError."""
@@ -69,7 +73,7 @@ class Worker(asyncio.BufferedProtocol):
             os.close(control)
         await self._loop.create_unix_connection(lambda: self, sock=self._socket)
         with anyio.move_on_after(PATIENCE):
-            kind, _ = await self.receive()
+            kind, self.build = await self.receive()
             if kind == frames.READY:
                 return
         raise WorkerDiedError

@@ -17,7 +17,8 @@ from .worker import Worker, WorkerDiedError
 class Workers:
     """At most ``config.workers`` of them, each for one run at a time; a dead one is replaced.
 
-    ``started`` counts the processes that there have been.
+    ``started`` counts the processes that there have been, ``build`` is the version of their
+    sandbox.
     """
 
     def __init__(self, config: QuickJSConfig) -> None:
@@ -27,13 +28,16 @@ class Workers:
         self._all: set[Worker] = set()
         self._runs = 0
         self.started = 0
+        self.build = b""
 
     @classmethod
     @asynccontextmanager
     async def open(cls, config: QuickJSConfig) -> AsyncIterator[Workers]:
         workers = cls(config)
         try:
-            workers._idle.append(await workers._another())
+            first = await workers._another()
+            workers.build = first.build
+            workers._idle.append(first)
             yield workers
         finally:
             for worker in tuple(workers._all):

@@ -8,6 +8,7 @@ from enclave_broker_quickjs.config import QuickJSConfig
 from enclave_broker_quickjs.runtime import open_quickjs
 
 from enclave_broker_core.contracts import OpenContext, Runtime
+from enclave_broker_core.testing.durable_runtimes import DurableRuntimeSuite
 from enclave_broker_core.testing.runtimes import RuntimeSuite
 
 
@@ -67,6 +68,32 @@ await callTool("test:echo", {value: 1});
 
     def open_runtime(self) -> AbstractAsyncContextManager[Runtime]:
         return open_quickjs(self.config, OpenContext("runtime"))
+
+
+class TestQuickJSDurable(DurableRuntimeSuite):
+    loops = ("asyncio",)
+    config = QuickJSConfig(workers=2)
+
+    meet = TestQuickJS.meet
+    echo_wait_add = """
+const first = await callTool("test:echo", {value: "first"});
+console.log("before");
+const both = await Promise.all([callTool("test:wait"), callTool("test:add", {a: 1, b: 2})]);
+console.log("after");
+return [first, ...both];
+"""
+    never = TestQuickJS.never
+    fail_uncaught = TestQuickJS.not_caught
+    define = TestQuickJS.define
+    define_waiting = """await callTool("test:wait");""" + TestQuickJS.define
+    use = TestQuickJS.use
+
+    def open_runtime(self) -> AbstractAsyncContextManager[Runtime]:
+        return open_quickjs(self.config, OpenContext("runtime"))
+
+
+class TestQuickJSDurableAndParked(TestQuickJSDurable):
+    config = QuickJSConfig(workers=1, park_after=0.001)
 
 
 class TestQuickJSParkedAtOnce(TestQuickJS):

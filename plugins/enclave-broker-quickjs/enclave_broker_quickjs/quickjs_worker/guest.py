@@ -48,7 +48,7 @@ class Guest:
         self._image = machine.read(0, machine.memory.data_len(machine.store))
         self._variables = {name: machine.get(name) for name in VARIABLES}
         self._stack_pointer = machine.stack_pointer.value(machine.store)
-        self._build = hashlib.sha256(self._code.version + self._image).digest()
+        self.build = hashlib.sha256(self._code.version + self._image).digest()
         self._seed()
 
     # Calls
@@ -98,7 +98,7 @@ class Guest:
         machine, image = self._machine, self._image
         memory = machine.read(0, machine.memory.data_len(machine.store))
         stack_pointer = machine.stack_pointer.value(machine.store)
-        parts = [_HEAD.pack(self._build, len(memory) // WASM_PAGE, stack_pointer)]
+        parts = [_HEAD.pack(self.build, len(memory) // WASM_PAGE, stack_pointer)]
         for start in range(0, len(memory), PAGE):
             page = memory[start : start + PAGE]
             if page != image[start : start + PAGE]:
@@ -123,7 +123,7 @@ class Guest:
             raise NotASavedStateError
         build, pages, stack_pointer = _HEAD.unpack_from(state)
         if (
-            build != self._build
+            build != self.build
             or not len(self._image) <= pages * WASM_PAGE <= MAX_WASM_PAGES * WASM_PAGE
         ):
             raise NotASavedStateError

@@ -10,7 +10,7 @@ from typing import Any
 
 from wasmtime import Trap, TrapCode, WasmtimeError
 
-from . import frames
+from . import frames, packing
 from .compiled import make_engine
 from .frames import frame
 from .guest import Guest, NotASavedStateError
@@ -40,12 +40,13 @@ class Worker:
         self._out: list[bytes] = []
         self._end: tuple[bytes, bytes] | None = None
         self._calls = self._output = self._pending = 0
+        self._began = 0.0
         self._limits: dict[str, int] = {}
 
     def serve(self) -> None:
         """Until the broker is gone."""
         self._watchdog.start()
-        self._send(frame(frames.READY))
+        self._send(frame(frames.READY, self._guest.build))
         while True:
             kind, payload = self._receive()
             if kind == frames.RUN:
@@ -67,7 +68,7 @@ class Worker:
     # Runs
 
     def _run(self, header: dict[str, Any], state: bytes) -> None:
-        began = time.process_time()
+        self._began = time.process_time()
         number, seconds = header["number"], header["seconds"]
         self._limits = {key: header[key] for key in ("memory", "result", "output", "calls")}
         self._calls, self._output, self._pending = (
@@ -78,10 +79,14 @@ class Worker:
         self._end = None
         kind, text, kept = self._to_the_end(number, seconds, header, state)
         if kept:
-            used = frames.SECONDS.pack(time.process_time() - began)
-            self._out.append(frame(frames.STATE, used + self._guest.save()))
+            self._out.append(self._state(compressed=False))
         self._send(frame(frames.END, kind + text))
         self._guest.reset()
+
+    def _state(self, *, compressed: bool) -> bytes:
+        used = frames.SECONDS.pack(time.process_time() - self._began)
+        state = packing.raw(self._guest.save())
+        return frame(frames.STATE, used + (packing.compressed(state) if compressed else state))
 
     def _to_the_end(
         self, number: int, seconds: float, header: dict[str, Any], state: bytes
@@ -90,7 +95,7 @@ class Worker:
         guest = self._guest
         try:
             if state:
-                guest.restore(state)
+                guest.restore(packing.unpacked(state))
             guest.limit(self._limits["memory"])
             guest.arm()
             self._watchdog.begin(number, seconds)
@@ -98,7 +103,7 @@ class Worker:
             if not resumed:
                 self._begin(header["code"], last=header["last"])
             parked = self._wait_and_go_on(resumed=resumed)
-        except NotASavedStateError:
+        except (NotASavedStateError, packing.NotPackedError):
             return frames.NO_STATE, b"", False
         except _Exceeded as exceeded:
             return exceeded.args[0], b"", False
@@ -124,7 +129,7 @@ class Worker:
             if self._pending == 0:
                 self._end = frames.STUCK, b""
                 return None
-            if not resumed:  # the broker knows, and has an answer
+            if not resumed:  # else the broker knows
                 self._send(frame(frames.WAITS))
             resumed = False
             kind, payload = self._receive()
@@ -132,6 +137,9 @@ class Worker:
                 (answered,) = frames.COUNT.unpack_from(payload)
                 self._pending -= answered
                 self._guest.tell(payload[frames.COUNT.size :])
+            elif kind == frames.SAVE:
+                self._send(self._state(compressed=True))
+                resumed = True
             elif kind == frames.PARK:
                 return frames.PARKED
             elif kind == frames.STOP:
