@@ -64,5 +64,6 @@ def _below(node: Mapping[str, Any], part: str | int) -> list[Any]:
         return ahead[part : part + 1] or [node["items"]] if "items" in node else []
     if part in node.get("properties", {}):
         return [node["properties"][part]]
-    others = [node["additionalProperties"]] if "additionalProperties" in node else []
+    # False says that nothing is there: then the part is the name of a union's member.
+    others = [more] if (more := node.get("additionalProperties", False)) is not False else []
     return [*node.get("patternProperties", {}).values(), *others]

@@ -100,7 +100,10 @@ def build():
 
 @hookimpl
 def enclave_commands():
-    return [Command("greet", "Greet somebody.", build)]
+    return [
+        Command("greet", "Greet somebody.", build),
+        Command("tools greet", "Greet a tool.", build),
+    ]
 """
 
 

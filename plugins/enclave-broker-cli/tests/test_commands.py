@@ -155,6 +155,14 @@ def test_commands_of_plugins(program: Program) -> None:
     assert (done.stdout, done.returncode) == ("hello Ada, broker.toml\n", 0)
 
 
+def test_a_command_of_a_plugin_may_stand_below_another(program: Program) -> None:
+    done = program("--config", "broker.toml", "tools", "greet", "Ada")
+    assert (done.stdout, done.returncode) == ("hello Ada, broker.toml\n", 0)
+    assert "Greet a tool." in program("tools", "greet", "--help").stdout
+    assert "Look a user up" in program("tools", "users:get").stdout
+    assert program("tools", "greetings").stderr.startswith("UNKNOWN_TOOL: ")
+
+
 def test_a_plugin_that_fails_does_not_hide_the_help(program: Program, place: Path) -> None:
     (place / "greetings.py").write_text("raise RuntimeError('broken')")
     done = program("--help")

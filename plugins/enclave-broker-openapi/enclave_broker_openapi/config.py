@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Len
 from enclave_broker_network import NetworkRules, Retries, may_set, parse_url
 from pydantic import AfterValidator, Field, JsonValue, field_validator
 
@@ -82,7 +82,7 @@ class OpenapiConfig(Frozen):
     """
 
     name: str = "openapi"
-    spec: str | Mapping[str, Any]
+    spec: Annotated[str, Len(1)] | Mapping[str, Any]
     auth: Auth | None = None
     server: UrlText | None = None
     server_variables: Mapping[str, str] = Field(default_factory=dict)

@@ -265,3 +265,42 @@ async def test_without_a_token_url_nothing_is_sent() -> None:
     async with open_outbound(RULES) as outbound:
         with pytest.raises(SecretError, match="no token_url"):
             await Authoriser(outbound).show(made.uses, secret)
+
+
+class Guarded:
+    """A service whose document is open, and which takes the second token and no other."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        headers = dict(scope["headers"])
+        said: Any = paths(op={}) | {"servers": [{"url": "/"}]}
+        status = 200
+        if scope["path"] == "/op":
+            self.shown.append(headers[b"authorization"].decode())
+            said, status = self.shown[-1], 200 if self.shown[-1] == "Bearer t2" else 401
+        start = {"type": "http.response.start", "status": status}
+        await send({**start, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": to_json(said)})
+
+
+async def test_a_token_that_is_refused_is_fetched_anew_once(
+    serve: Any, open_tools: Any, call: Any
+) -> None:
+    tokens, service = TokenServer(), Guarded()
+    auth = {
+        "type": "client_credentials",
+        "client_id": "a",
+        "client_secret": "b",
+        "token_url": serve(tokens),
+    }
+    async with open_tools(spec=f"{serve(service)}/openapi.json", auth=auth) as provider:
+        tokens.asked.clear()  # the document had one of its own
+        assert await call(provider, "api:op") == "Bearer t2"
+        assert service.shown == ["Bearer t1", "Bearer t2"]
+    tokens.answer = {"access_token": "wrong"}
+    async with open_tools(spec=f"{serve(service)}/openapi.json", auth=auth) as provider:
+        with pytest.raises(ToolError, match="with status 401"):
+            await call(provider, "api:op")
+    assert service.shown[2:] == ["Bearer wrong", "Bearer wrong"]
