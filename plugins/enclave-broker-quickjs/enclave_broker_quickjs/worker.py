@@ -194,7 +194,15 @@ class Worker(asyncio.BufferedProtocol):
 
 def _spawn(connection: int, control: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-c", START, str(Path(__file__).parent), str(connection), str(control)],
+        [
+            sys.executable,
+            "-P",
+            "-c",
+            START,
+            str(Path(__file__).parent),
+            str(connection),
+            str(control),
+        ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         pass_fds=(connection, control),
