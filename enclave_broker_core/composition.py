@@ -108,7 +108,6 @@ async def open_parts(
     access = Access(policies)
     guards = guard_class()
     record = Record(
-        redactor,
         failures,
         guards,
         guarded,

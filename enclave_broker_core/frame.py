@@ -76,6 +76,10 @@ class CallSession(Asking, Protocol):
         """The store's, for the record of a call."""
 
     @property
+    def caller_headers(self) -> Mapping[str, str]:
+        """Those of the caller's own request that tools may pass on; by name in lower case."""
+
+    @property
     def redactor(self) -> Redactor: ...
     @property
     def id(self) -> str: ...

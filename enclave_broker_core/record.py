@@ -27,7 +27,6 @@ from .failures import Failures, blot, result_form
 from .frame import CallFrame, CallSession
 from .guard import Guard, Guarded, LetGoError, StoppedError
 from .observations import CallFinished, Observation
-from .redaction import Redactor
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +47,6 @@ class Record:
 
     def __init__(
         self,
-        redactor: Redactor,
         failures: Failures,
         guards: type[Guard],
         guarded: Guarded,
@@ -57,7 +55,6 @@ class Record:
         defers: bool = False,
     ) -> None:
         """``defers`` when a stage below writes the first event together with what it does."""
-        self._redactor = redactor
         self._failures = failures
         self._guards = guards
         self._guarded = guarded
@@ -72,13 +69,13 @@ class Record:
         self.failed += before.failed
 
     def stage(self, call_next: CallNext) -> CallNext:
-        guards, guarded, redactor = self._guards, self._guarded, self._redactor
+        guards, guarded = self._guards, self._guarded
         defers = self._defers
 
         async def run(call: ToolCall) -> Any:
             frame: CallFrame = call.frame
             session = frame.session
-            append = session.append
+            append, redactor = session.append, session.redactor
             session.begin_call(frame)
             self.calls += 1
             started_at = time.time()
@@ -163,8 +160,9 @@ class Record:
             failure = session.over()
         else:
             failure = self._failures.of(call.name, error)
-        if self._redactor.active:
-            blot(failure, self._redactor)
+        redactor = session.redactor
+        if redactor.active:
+            blot(failure, redactor)
         return failure
 
     def _failed(

@@ -50,7 +50,7 @@ class Redactor:
 
     def _compiled(self) -> re.Pattern[str] | None:
         """The pattern of all values; it is made when it is needed, not for each value."""
-        if self._pattern is None and self.active:
+        if self._pattern is None and self._values:
             every = {value for values in self._values.values() for value in values}
             self._pattern = any_of(form for value in every for form in forms(value))
         return self._pattern
@@ -85,6 +85,21 @@ class Redactor:
         text = to_json(value)
         blotted = self.json(text)
         return value if blotted is text else from_json(blotted)
+
+
+class LayeredRedactor(Redactor):
+    """Blots out values of its own, and then all that another one knows."""
+
+    def __init__(self, base: Redactor) -> None:
+        super().__init__()
+        self._base = base
+        self.active = True
+
+    def text(self, text: str) -> str:
+        return self._base.text(super().text(text))
+
+    def json(self, text: bytes) -> bytes:
+        return self._base.json(super().json(text))
 
 
 def _each(value: Any, pattern: re.Pattern[str]) -> Any:

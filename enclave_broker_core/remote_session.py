@@ -49,6 +49,9 @@ class RemoteSession(SessionHandle):
     def remaining(self) -> float:
         return max(0.0, self._record.expires_at - time.time())
 
+    def see_caller(self, headers: Mapping[str, str]) -> None:
+        """They stay where they came in: the store is no place for them."""
+
     def info(self) -> SessionRecord:
         return self._record
 

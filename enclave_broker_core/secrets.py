@@ -29,6 +29,10 @@ async def open_environment(config: NoConfig, context: OpenContext) -> AsyncItera
 ENVIRONMENT = Component("env", open_environment)
 
 
+# What a tool names for a header of the caller's own request, behind it the header's name.
+CALLER = "caller:"
+
+
 class Secrets:
     """Asks the sources in their order. Each value that is handed out is blotted out after."""
 
@@ -51,12 +55,28 @@ class Secrets:
         raise SecretError(f"no secret source knows {name!r}")
 
     async def knows(self, name: str) -> bool:
-        """Whether a source has a value for the name now."""
+        """Whether a source has a value for the name now; what callers bring may be there."""
+        if name.startswith(CALLER):
+            return True
         try:
             await self.get(name)
         except BrokerError:
             return False
         return True
 
-    async def all(self, names: Iterable[str]) -> dict[str, str]:
-        return {name: await self.get(name) for name in names}
+    async def all(self, names: Iterable[str], caller: Mapping[str, str]) -> dict[str, str]:
+        """The values of all names; ``caller:<header>`` is one of the headers in ``caller``."""
+        return {
+            name: _brought(name, caller) if name.startswith(CALLER) else await self.get(name)
+            for name in names
+        }
+
+
+def _brought(name: str, caller: Mapping[str, str]) -> str:
+    header = name.removeprefix(CALLER).lower()
+    if header not in caller:
+        raise SecretError(
+            f"the tool passes the caller's {header} on, and the caller's request had none that"
+            " is passed on here"
+        )
+    return caller[header]

@@ -33,7 +33,7 @@ from .mailbox import Mailbox, Message, MessageHandler, ToolCallMessage, tool_cal
 from .models import RunStats, SessionRecord, SessionState
 from .observations import SessionFinished
 from .once import Once
-from .redaction import Redactor
+from .redaction import LayeredRedactor, Redactor
 from .session_handle import CallAnswer, SessionHandle
 from .surroundings import Surroundings
 
@@ -69,6 +69,8 @@ class Session(SessionHandle):
         self.ending: BrokerError | None = None
         self._lost = False
         self.ended = Once()
+        self.redactor: Redactor = surroundings.redactor
+        self.caller_headers: Mapping[str, str] = {}
         self.lanes: dict[str, Lane] = {}
         if record.state.ended:
             self.ending = SessionEndedError(f"the session has ended ({record.state.value})")
@@ -176,9 +178,16 @@ class Session(SessionHandle):
         """Write an event to the log; it has happened when the store has it."""
         return self.append(self.id, draft)
 
-    @property
-    def redactor(self) -> Redactor:
-        return self._around.redactor
+    def see_caller(self, headers: Mapping[str, str]) -> None:
+        if self._state.ended or headers == self.caller_headers:
+            return
+        self.caller_headers = dict(headers)
+        if not isinstance(self.redactor, LayeredRedactor):
+            self.redactor = LayeredRedactor(self._around.redactor)
+        for name, value in headers.items():
+            # With its scheme and without: "Bearer …" is two words, and one of them is secret.
+            for text in {value, value.rpartition(" ")[2]}:
+                self.redactor.add(text, name)
 
     async def take(self, call: ToolCallMessage | Mapping[str, Any]) -> Any:
         """A call as a message has it: ``{id?, name, args?}``."""

@@ -143,6 +143,14 @@ class SessionHandle(ABC):
     async def cancel(self, reason: str = "cancelled") -> None:
         """Stop all calls and runs and end the session; does nothing when it has ended."""
 
+    @abstractmethod
+    def see_caller(self, headers: Mapping[str, str]) -> None:
+        """Know these headers of its owner's latest request, by their names in lower case.
+
+        Tools that are declared with the secret ``caller:<name>`` may pass them on. They stay
+        in the memory of the process that runs the session: asked of another it does nothing.
+        """
+
     # What the store has of it
 
     def events(self, from_seq: int = 1) -> Following:

@@ -148,13 +148,15 @@ class SessionManager:
         runtime: str | None = None,
         client_tools: Sequence[ClientTool] = (),
         durable: bool = False,
+        caller_headers: Mapping[str, str] | None = None,
         **single_limits: Any,
     ) -> Session:
         """A new session, started.
 
         ``user_id`` is short for a principal of that id; ``client_tools`` are those that the
         client runs itself, and answers by ``Session.answer``. A ``durable`` session goes on
-        when this process has gone. Any field of SessionLimits can be given by its name:
+        when this process has gone. ``caller_headers`` are as in ``Session.see_caller``. Any
+        field of SessionLimits can be given by its name:
         ``timeout=30, max_tool_calls=100``. Raises ArgumentsError, SessionExistsError,
         TooManySessionsError, RunError for an unknown runtime.
         """
@@ -182,6 +184,8 @@ class SessionManager:
             max_of_principal=self._settings.max_per_principal,
         )
         session = Session(record, around, on_end=self._forget, client_tools=own)
+        if caller_headers:
+            session.see_caller(caller_headers)
         self._open[record.id] = session
         try:
             await session.start()

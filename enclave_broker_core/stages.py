@@ -170,7 +170,7 @@ class Invoke:
                 raise ToolError(f"it is not known whether {call.name} did this call before")
             frame = frame.renamed(call.name)
         if lane.secrets:
-            frame.secrets = await self._secrets.all(lane.secrets)
+            frame.secrets = await self._secrets.all(lane.secrets, frame.session.caller_headers)
         seconds = lane.seconds
         try:
             if seconds is None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import HTTPConnection, Request
 
 from enclave_broker_core.broker import Broker
-from enclave_broker_core.models import SESSION_ID, SessionLimits
+from enclave_broker_core.models import SESSION_ID, Principal, SessionLimits
 from enclave_broker_core.session_handle import SessionHandle
 
 from .answers import HttpError
@@ -37,10 +38,27 @@ class Service:
         if not SESSION_ID.fullmatch(session_id):
             raise HttpError(404, f"there is no session {session_id[:80]!r}")
         request.scope["enclave.session"] = session_id
-        return await caller_of(request).session(self.broker, session_id)
+        caller = caller_of(request)
+        session = await caller.session(self.broker, session_id)
+        headers = self.passed_on(request)
+        # Whoever may look after others' sessions lends them nothing.
+        if headers and _same(caller.principal, session.principal):
+            session.see_caller(headers)
+        return session
+
+    def passed_on(self, request: HTTPConnection) -> Mapping[str, str]:
+        """The headers of a request that tools may pass on."""
+        names = self.settings.pass_headers
+        return {name: value for name in names if (value := request.headers.get(name)) is not None}
 
     def heartbeat(self) -> float:
         return self.settings.streams.heartbeat
+
+
+def _same(one: Principal | None, other: Principal | None) -> bool:
+    return (
+        one is not None and other is not None and (one.id, one.tenant) == (other.id, other.tenant)
+    )
 
 
 def caller_of(request: HTTPConnection) -> Caller:

@@ -92,6 +92,7 @@ class SessionRoutes:
             allowed_tools=wanted.allowed_tools,
             runtime=wanted.runtime,
             durable=wanted.durable,
+            caller_headers=self._service.passed_on(request),
             client_tools=[declared.tool() for declared in wanted.client_tools],
             **wanted.config.limits(limits),
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from enclave_broker_core.models import Count, Frozen, Seconds
 
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$"), AfterValidator(str.lower)]
 KIB = 1024
 MIB = 1024 * KIB
 
@@ -56,7 +57,8 @@ class ServerSettings(Frozen):
     the names under which it is known, besides that of the address it listens on, "*" any.
     ``idempotency_window`` is how long, in seconds, the answer to an ``Idempotency-Key`` is
     kept; ``drain_timeout`` how long sessions may go on after SIGTERM; ``ticket_key`` what
-    signs tickets: several replicas need the same, one alone makes its own.
+    signs tickets: several replicas need the same, one alone makes its own. ``pass_headers`` are
+    headers of clients' requests that tools may pass on, those that ask for them by name.
     """
 
     host: str = "127.0.0.1"
@@ -70,4 +72,5 @@ class ServerSettings(Frozen):
     sockets: SocketSettings = SocketSettings()
     idempotency_window: Seconds = 86_400.0
     drain_timeout: Seconds = 30.0
+    pass_headers: tuple[HeaderName, ...] = ()
     ticket_key: SecretStr | None = Field(default=None, min_length=32)
