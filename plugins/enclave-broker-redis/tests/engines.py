@@ -11,8 +11,8 @@ from enclave_broker_redis.ops import Op, Script
 from enclave_broker_core.errors import StoreError
 
 # Of those that are to give up: longer than a busy machine needs, and no test waits for long.
-TIMEOUT = 0.3
-RETRY_FOR = 0.6
+TIMEOUT = 0.5
+RETRY_FOR = 1.0
 
 
 def config(url: str, **settings: Any) -> RedisConfig:

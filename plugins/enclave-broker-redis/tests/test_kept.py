@@ -275,3 +275,49 @@ async def test_bounds_hold_for_all_processes_together(
         for store in (one, other):
             with pytest.raises(TooManySessionsError, match="ada"):
                 await store.create(record("s_more", principal=ADA), max_of_principal=7)
+
+
+async def test_what_is_sent_twice_happens_once(server: Endpoint, prefix: str) -> None:
+    async with opened(server, prefix) as store, opened(server, prefix) as other:
+        run = store.engine.run
+        sent: list[tuple[Any, ...]] = []
+
+        def twice(*asked: Any) -> Any:
+            sent.append(asked)
+            run(*asked)
+            return run(*asked)
+
+        store.engine.run = twice  # type: ignore[method-assign]
+        await store.create(record(principal=ADA), max_open=1, max_of_principal=1)
+        for seq in (1, 2):
+            assert await store.append("s_1", draft(event(seq)), call(f"c_{seq}")) == seq
+        for key in ("settled", "released"):
+            assert (await store.claim("s_1", key, "f", seconds=60)).state == "new"
+            assert (await other.claim("s_1", key, "f", seconds=60)).state == "pending"
+        await store.settle("s_1", "settled", b"done")
+        await store.release("s_1", "released")
+        assert (await other.claim("s_1", "settled", "f", seconds=60)).answer == b"done"
+        assert (await other.claim("s_1", "released", "f", seconds=60)).state == "new"
+        await store.save("s_1", b"state")
+        await end(store, final(3))
+        assert list(await other.read("s_1")) == [*events(1, 2), final(3)]
+        assert [item.call_id for item in await other.history("s_1")] == ["c_1", "c_2"]
+        await store.create(record("s_2", principal=ADA), max_open=1, max_of_principal=1)
+        await store.sweep(ENDED_AT + 1e6)
+        assert await store.get("s_1") is None
+        assert len({asked[0].name for asked in sent}) >= 10
+
+
+async def test_a_creation_that_was_undone_does_not_happen_later(
+    server: Endpoint, prefix: str
+) -> None:
+    async with opened(server, prefix) as store:
+        await store.writing.undo("s_1", "one")
+        assert not await store.writing.create(record(), "one")
+        assert await store.get("s_1") is None
+        assert await store.writing.create(record(), "two")
+        # It undoes only what it is meant for.
+        await store.writing.undo("s_1", "one")
+        assert await store.get("s_1") == record()
+        await store.writing.undo("s_1", "two")
+        assert await store.get("s_1") is None
