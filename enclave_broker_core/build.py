@@ -20,7 +20,7 @@ from .config_files import ConfigLike, Document, read, reads_variables
 from .contracts import Authenticator, OpenContext, SecretSource
 from .draft import Draft, draft_of, plugins_of
 from .errors import BrokerError, ConfigError, PluginError, SecretError
-from .limits import RateLimiter
+from .limits import OfStore, RateLimiter
 from .parts import open_component
 from .plan import Part
 from .plugins import Plugins
@@ -249,14 +249,16 @@ def _broker(ready: _Ready, redactor: Redactor) -> Broker:
 
     if plan.store is None or plan.limiter is None:
         raise ConfigError("the configuration has no store or no limiter")
-    rates = settings.rate_limit
+    rates, backend = settings.rate_limit, opened(plan.limiter)
+    if rates.backend is None:
+        backend = OfStore(backend)
     limiter = RateLimiter(
         global_=rates.global_,
         per_session=rates.per_session,
         per_principal=rates.per_principal,
         per_tenant=rates.per_tenant,
         per_tool=rates.per_tool,
-        backend=opened(plan.limiter),
+        backend=backend,
         on_error=rates.on_error,
     )
     return Broker(

@@ -22,7 +22,7 @@ from .contracts import (
 from .errors import ConfigError
 from .failures import Failures
 from .guard import Guarded, guard_class
-from .limits import RateLimiter
+from .limits import OfStore, RateLimiter
 from .models import SessionLimits
 from .parts import as_part
 from .pipeline import compose, middleware_stage
@@ -91,9 +91,12 @@ async def open_parts(
         _policy(await enter(given, "access", "access")) for given in parts.access
     ]
     backend = parts.rates.backend
-    counting = store if backend is None and isinstance(store, AdmittingStore) else None
+    of_store = backend is None or isinstance(backend, OfStore)
+    counting = store if of_store and isinstance(store, AdmittingStore) else None
     if counting is not None:
         backend = counting.limiter
+    elif isinstance(backend, OfStore):
+        backend = backend.backend
     limiter: Limiter = await enter(backend or "memory", "limiter", "rate_limit.backend")
     _require_async(limiter, "acquire", "limiter")
     middleware: list[Middleware] = [

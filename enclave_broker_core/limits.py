@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,6 +19,13 @@ _RATES = TypeAdapter(dict[str, Rate])
 
 OnError = Literal["deny", "allow"]
 RateLike = Rate | Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OfStore:
+    """A backend that is the store's own: used where the store does not count calls itself."""
+
+    backend: Any
 
 
 class RateLimiter:

@@ -61,8 +61,9 @@ class Ledger:
 
     def begin(self) -> None:
         if self._stale:
-            for part in (self.log, self.folding, self.sessions, self.windows):
+            for part in (self.log, self.folding, self.sessions):
                 part.forget()
+            self.windows.recover()
             self._stale = False
         self._sql.execute("BEGIN IMMEDIATE")
 
@@ -70,6 +71,7 @@ class Ledger:
         self.log.flush()
         self.windows.write()
         self._sql.execute("COMMIT")
+        self.windows.written()
 
     def rollback(self) -> None:
         self._stale = True

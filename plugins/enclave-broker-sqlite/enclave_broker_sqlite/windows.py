@@ -106,7 +106,7 @@ class Windows:
         return [self._windows.remaining(window) for window in windows]
 
     def write(self) -> None:
-        """Write what was admitted since the last time, and remove some that is over."""
+        """Write what was admitted in this transaction, and remove some that is over."""
         for span, calls in self._admitted.items():
             number = self._next_row.get(span, 1)
             self._next_row[span] = number + 1
@@ -116,7 +116,15 @@ class Windows:
             )
             if number % (_REMOVED // 2) == 0:
                 self._remove(span)
+
+    def written(self) -> None:
+        """What ``write`` wrote is committed."""
         self._admitted.clear()
+
+    def recover(self) -> None:
+        """The transaction failed: nothing that was admitted in it counts."""
+        if self._admitted:
+            self.forget()
 
     def _remove(self, span: int) -> None:
         over = 0
