@@ -50,5 +50,5 @@ class Admissions:
             arguments: list[Argument] = [token, place, *event, *share.arguments]
             return self._engine.run(self._admit, names, arguments)
 
-        refusing, time = await self._writing.admit(session_id, begin)
+        refusing, time = await self._writing.admit(session_id, begin, event)
         return ADMITTED if not refusing else Admission(windows[refusing - 1], time / 1_000_000)

@@ -13,7 +13,10 @@ from enclave_broker_core.errors import StoreError
 from .ops import Op
 
 # What the writing scripts answer, besides who follows the session.
-MISSING, ENDED, LOST, GAP = 0, -1, -2, -3
+DONE, MISSING, ENDED, LOST, GAP = 1, 0, -1, -2, -3
+
+# Of so many writes it is remembered that their callers do not know what came of them.
+MOST_DOUBTED = 64
 
 Begin = Callable[[str, int], Op]
 """Begins a write as the holder with this token, at this place."""
@@ -31,6 +34,18 @@ class _Turn:
         self.place = place
         self.places = places
         self.op: Op | None = None
+
+
+class _Doubt:
+    """A write whose caller was not told that it happened; nobody may know (None)."""
+
+    __slots__ = ("happened", "place", "reply", "what")
+
+    def __init__(self, what: object, place: int, op: Op) -> None:
+        self.what = what
+        self.place = place
+        self.happened = None if op.failed else True
+        self.reply: Any = DONE if op.failed else op.reply
 
 
 class Hold:
@@ -56,23 +71,29 @@ class Hold:
         self._unsure = False
         self._coming: str | None = None
         self._turns: list[_Turn] = []
+        self._doubted: dict[int, _Doubt] = {}
         self._recovering = asyncio.Lock()
         self._quiet: asyncio.Future[None] | None = None
 
-    async def write(self, begin: Begin, places: int = 1) -> tuple[int, Any]:
+    async def write(self, begin: Begin, places: int = 1, *, what: object = None) -> tuple[int, Any]:
         """The place of a write that takes so many, and what the server says to it.
 
         It is finished, or has not happened, when this is cancelled. After a StoreError it may
-        have happened.
+        have happened. If ``what`` is the very object of a write that ended so, it is that write
+        again, and happens once.
         """
+        if self._doubted and what is not None and id(what) in self._doubted:
+            doubt = self._doubted[id(what)]
+            if await self._has_happened(doubt):
+                return doubt.place, doubt.reply
         place = self._place(places)
         op = None if self._unsure else self._begin(begin, place)
         while True:
             if op is None:
                 turn = _Turn(begin, place, places)
-                op = await self._in_turn(turn)
+                op = await self._in_turn(turn, what)
                 place = turn.place
-            reply = await self._answer(op)
+            reply = await self._answer(op, place, what)
             if reply != GAP:
                 return place, reply
             # It has not happened, because one before it has failed.
@@ -89,15 +110,35 @@ class Hold:
         self._under_way += 1
         return op
 
-    async def _answer(self, op: Op) -> Any:
+    async def _answer(self, op: Op, place: int, what: object) -> Any:
         try:
             return await op.finished()
+        except BaseException:
+            if what is not None:
+                self._doubt(what, place, op)
+            raise
         finally:
             self._under_way -= 1
             if self._quiet is not None and not self._under_way and not self._quiet.done():
                 self._quiet.set_result(None)
 
-    async def _in_turn(self, turn: _Turn) -> Op:
+    def _doubt(self, what: object, place: int, op: Op) -> None:
+        if not op.failed and isinstance(op.reply, int) and op.reply != DONE:
+            return
+        self._doubted[id(what)] = _Doubt(what, place, op)
+        if len(self._doubted) > MOST_DOUBTED:
+            del self._doubted[next(iter(self._doubted))]
+
+    async def _has_happened(self, doubt: _Doubt) -> bool:
+        if doubt.happened is None:
+            self._unsure = True
+            async with self._recovering:
+                if doubt.happened is None:
+                    await self._recover()
+        self._doubted.pop(id(doubt.what), None)
+        return doubt.happened is True
+
+    async def _in_turn(self, turn: _Turn, what: object) -> Op:
         """Wait until the write has begun."""
         insort(self._turns, turn, key=_place_of)
         try:
@@ -107,8 +148,10 @@ class Hold:
                         await self._recover()
         except asyncio.CancelledError:
             if turn.op is not None:
-                with suppress(StoreError):
-                    await self._answer(turn.op)
+                with suppress(StoreError, asyncio.CancelledError):
+                    await self._answer(turn.op, turn.place, what)
+                if what is not None:
+                    self._doubt(what, turn.place, turn.op)
             raise
         finally:
             if turn.op is None:
@@ -125,6 +168,10 @@ class Hold:
         self.token, self._coming = self._coming, None
         self._next = last + 1
         self._unsure = False
+        for doubt in self._doubted.values():
+            if doubt.happened is None:
+                # Only it could have had its place, and now it can't come any more.
+                doubt.happened = doubt.place <= last
         turns, self._turns = self._turns, []
         for turn in turns:
             turn.place = self._place(turn.places)

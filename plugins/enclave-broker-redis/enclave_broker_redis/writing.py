@@ -155,7 +155,7 @@ class Writing:
     ) -> int:
         """See the contract of the store."""
         begin = self.begin_append(session_id, event, call, answer)
-        place: int = await self.write(session_id, begin)
+        place: int = await self.write(session_id, begin, what=event)
         return place
 
     async def finish(
@@ -195,13 +195,13 @@ class Writing:
         pairs = zip(answers[::2], answers[1::2], strict=True)
         return Saved(state, {id.decode(): answer for id, answer in pairs})
 
-    async def admit(self, session_id: str, begin: Begin) -> tuple[int, int]:
+    async def admit(self, session_id: str, begin: Begin, event: Draft) -> tuple[int, int]:
         """Let a call be admitted: which window refuses it or 0, and for how long."""
         hold = self._held.get(session_id)
         if hold is None:
             reply = await begin("", 0).finished()
         else:
-            _, reply = await hold.write(begin)
+            _, reply = await hold.write(begin, what=event)
         if isinstance(reply, int):
             raise self._refused(session_id, reply)
         followers, refusing, time = reply
@@ -210,18 +210,21 @@ class Writing:
         self._wakeups.wake(session_id)
         return refusing, time
 
-    async def write(self, session_id: str, begin: Begin, places: int = 1) -> Any:
+    async def write(
+        self, session_id: str, begin: Begin, places: int = 1, *, what: object = None
+    ) -> Any:
         """Let a write happen in its place, which it returns, and wake who waits for it."""
         hold = self._held.get(session_id)
         if hold is None:
             place, reply = 0, await begin("", 0).finished()
         else:
-            place, reply = await hold.write(begin, places)
+            place, reply = await hold.write(begin, places, what=what)
         if isinstance(reply, int):
             if reply <= 0:
                 raise self._refused(session_id, reply)
         else:
-            self._wakeups.tell(session_id, reply)
+            # The call that was admitted with it has an answer of more parts.
+            self._wakeups.tell(session_id, reply if isinstance(reply, bytes) else reply[0])
         self._wakeups.wake(session_id)
         return place
 
@@ -229,7 +232,7 @@ class Writing:
         """The error of a write that has not happened."""
         if reply in (LOST, MISSING):
             held = self._held.pop(session_id, None)
-            if held is not None and reply == LOST and self.holder is not None:
+            if held is not None and self.holder is not None:
                 self.holder.lost(session_id)
         if reply == ENDED:
             return SessionEndedError(f"the session {session_id!r} has ended")

@@ -137,6 +137,52 @@ def test_a_log_stays_whole_whatever_fails(seed: int, fates: list[Fate], count: i
     asyncio.run(written(seed, fates, count))
 
 
+async def written_in_the_end(seed: int, fates: Sequence[Fate], count: int) -> None:
+    """Who is not told, or cancelled, writes the same again until he is told."""
+    chosen = random.Random(seed)
+    server = Server(chosen, fates)
+    tokens = iter(f"r.{number}" for number in range(2, 1000))
+    hold = Hold("r.1", 0, lambda: next(tokens), server.take)
+
+    async def write(by: int) -> int:
+        what = [by]
+        while True:
+            try:
+                place, reply = await hold.write(
+                    lambda token, place: server.write(by, token, place), what=what
+                )
+            except (StoreError, asyncio.CancelledError):
+                continue
+            assert reply == 1
+            return place
+
+    tasks: list[asyncio.Task[int]] = []
+    while len(tasks) < count or not all(task.done() for task in tasks):
+        act = chosen.random()
+        if act < 0.5 and len(tasks) < count:
+            tasks.append(asyncio.create_task(write(len(tasks))))
+        elif act < 0.55 and tasks:
+            # A task that has not begun would not hear of it.
+            await asyncio.sleep(0)
+            tasks[chosen.randrange(len(tasks))].cancel()
+        elif act < 0.9:
+            server.do()
+        await asyncio.sleep(0)
+    places = [await task for task in tasks]
+    assert sorted(server.log) == list(range(count))
+    assert [server.log[place - 1] for place in places] == list(range(count))
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    fates=st.lists(st.sampled_from(["done", "done", "done", "fails", "unknown"]), max_size=40),
+    count=st.integers(1, 30),
+)
+@settings(max_examples=150, deadline=None)
+def test_the_same_again_happens_once(seed: int, fates: list[Fate], count: int) -> None:
+    asyncio.run(written_in_the_end(seed, fates, count))
+
+
 def test_without_failures_nobody_waits_for_anybody() -> None:
     async def run() -> None:
         server = Server(random.Random(0), [])
