@@ -28,9 +28,17 @@ class ForkedProgram:
         self._connection = connection
 
     def run(
-        self, arguments: Sequence[str], environment: Mapping[str, str], stdin: str = ""
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        stdin: str = "",
+        *,
+        merged: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        """One run up to its end, in the current directory. Its end is a signal after 60 s."""
+        """One run up to its end, in the current directory. Its end is a signal after 60 s.
+
+        ``merged`` is as ``2>&1``.
+        """
         with (
             TemporaryFile("w+") as request,
             TemporaryFile("w+", encoding="utf-8") as given,
@@ -39,10 +47,11 @@ class ForkedProgram:
         ):
             json.dump([list(arguments), dict(environment), os.getcwd()], request)
             given.write(stdin)
-            files = (request, given, out, err)
-            for file in files:
+            for file in (request, given):
                 file.seek(0)
-            socket.send_fds(self._connection, [b"."], [file.fileno() for file in files])
+            last = out if merged else err
+            sent = [file.fileno() for file in (request, given, out, last)]
+            socket.send_fds(self._connection, [b"."], sent)
             end = self._connection.recv(EXIT_BYTES)
             assert end, "the process that forks has ended"
             code = int.from_bytes(end, signed=True)

@@ -6,7 +6,7 @@ The rules, for those who write pages:
   ``await`` may stand at the top level. A ``text`` block right behind one is its output.
 - ``toml``: is a configuration, or a part of one, without a mistake.
 - ``console``: each line with ``$`` is run in the same directory; the lines after it are its
-  output.
+  output. One that needs no shell is run by a program that is imported already.
 - A block whose first line is ``# some/name.py`` (or .toml, .md) is a file of that name in
   the directory; Python in it runs when something imports it.
 - In an expected output ``...`` stands for anything within the line, and on a line of its own
@@ -24,6 +24,7 @@ import inspect
 import io
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ from typing import Any
 
 import anyio
 import pytest
+from forked_program import ForkedProgram, forked_program
 
 from enclave_broker_core.build import check
 
@@ -46,6 +48,8 @@ LANGUAGES = {"python", "toml", "console"}
 OPENING = re.compile(r"(?P<indent> *)```(?P<language>\w*)\s*")
 NOT_RUN = re.compile(r"<!-- not run: (.+) -->")
 RUN_BY = re.compile(r"<!-- run by (\w+) -->")
+# What a shell would give to the program as it stands.
+PLAIN = re.compile(r"enclave-broker(?: [\w.:/=-]+| '[^']*')*")
 FILE = re.compile(r"# ([\w./-]+\.(?:py|toml|md))")
 SECONDS = 60
 
@@ -128,9 +132,10 @@ def matches(expected: str, printed: str) -> bool:
 class Page:
     """Runs the blocks of one page, one after the other."""
 
-    def __init__(self, name: str, directory: Path) -> None:
+    def __init__(self, name: str, directory: Path, forked: ForkedProgram | None = None) -> None:
         self.name = name
         self.directory = directory
+        self.forked = forked
         self.namespace: dict[str, Any] = {"__name__": "__main__"}
 
     def run(self, block: Block) -> None:
@@ -177,23 +182,29 @@ class Page:
 
     def _console(self, text: str, place: str) -> None:
         for command, expected in commands_of(text):
-            done = subprocess.run(
-                command,
-                shell=True,
-                cwd=self.directory,
-                env={
-                    **os.environ,
-                    "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-                    "NO_COLOR": "1",
-                    "COLUMNS": "100",
-                },
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=SECONDS,
-            )
+            done = self._done(command)
             if not matches(expected, done.stdout):
                 pytest.fail(f"{place}: {command} printed\n{done.stdout}\nand not\n{expected}")
+
+    def _done(self, command: str) -> subprocess.CompletedProcess[str]:
+        environment = {
+            **os.environ,
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "NO_COLOR": "1",
+            "COLUMNS": "100",
+        }
+        if self.forked is not None and PLAIN.fullmatch(command):
+            return self.forked.run(shlex.split(command)[1:], environment, merged=True)
+        return subprocess.run(
+            command,
+            shell=True,
+            cwd=self.directory,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=SECONDS,
+        )
 
 
 def commands_of(text: str) -> Iterator[tuple[str, str]]:
@@ -209,11 +220,19 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
+@pytest.fixture(scope="module")
+def forked() -> Iterator[ForkedProgram]:
+    with forked_program() as program:
+        yield program
+
+
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
-def test_blocks_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_run(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forked: ForkedProgram
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    page = Page(str(path), tmp_path)
+    page = Page(str(path), tmp_path, forked)
     for block in blocks_of(path.read_text()):
         if block.reason is None:
             page.run(block)
