@@ -118,6 +118,8 @@ class KeptRuns:
         """Save that a run begins in ``runtime_state``."""
         self._begun, self._in_doubt, self._answers = {}, set(), {}
         self._began, self._used = time.monotonic(), 0.0
+        # Code that is too long fails wherever it runs, and so does so much of it.
+        code = code[: self._session.limits.max_code_bytes + 1]
         code = code.encode("utf-8", "replace").decode()
         run = {"runs": runs, "last": last, "runtime": runtime, "code": code}
         await self._save(self._now("begun", printed, runtime_state, event=None, pending={}, **run))

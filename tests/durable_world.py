@@ -72,6 +72,7 @@ class World:
     def __init__(self, runtime: Callable[[], Any], key: str = KEY) -> None:
         self.backend = SharedMemory()
         self.runtime = runtime
+        self.key = key
         self.settings = SessionSettings(durable_key=key)
         self.ran: list[tuple[str, str, str]] = []
         self.hold = anyio.Event()

@@ -183,6 +183,28 @@ async def test_an_idle_session_is_there_after_a_restart() -> None:
         assert (await session.execute(steps(["keep", 1], ["kept"]))).unwrap() == [[1]]
 
 
+async def test_a_run_that_fails_where_it_was_taken_up_leaves_what_was_there_before() -> None:
+    world = World(StepRuntime)
+    async with world.broker() as (broker, store):
+        session = await broker.create_session(durable=True)
+        await session.run(steps(["keep", 1]))
+        await session.begin(steps(READ, ["compute"], ["keep", "x" * 2000]))
+        while not world.ran:
+            await anyio.lowlevel.checkpoint()
+        await anyio.wait_all_tasks_blocked()
+        store.die()
+    runtime = StepRuntime()
+    runtime.computed.set()
+    small = SessionSettings(durable_key=world.key, max_durable_bytes=1000)
+    async with world.broker(small, runtime=runtime) as (broker, _):
+        again = await taken(broker, session.id)
+        assert (await again.run(steps(["kept"]))).unwrap() == [[1]]
+    log = await world.log(session.id)
+    told = [event.payload for event in log if event.type == "partial_result"]
+    assert told[1]["error"]["code"] == "RUNTIME_ERROR"
+    assert "at most 1000 are kept" in told[1]["error"]["message"]
+
+
 async def test_a_session_that_is_not_durable_is_cancelled_and_lost_as_ever() -> None:
     world = World(StepRuntime)
     async with world.broker() as (broker, _):

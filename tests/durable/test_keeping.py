@@ -126,6 +126,18 @@ async def test_a_call_that_begins_while_a_state_is_saved_has_begun_in_the_next()
     ]
 
 
+async def test_code_that_is_too_long_fails_and_is_not_kept() -> None:
+    async def act(host: RuntimeHost) -> None:
+        raise AssertionError("it ran")
+
+    world = World(lambda: Acting(act))
+    async with world.broker() as (broker, store):
+        session = await broker.create_session(durable=True, max_code_bytes=10)
+        outcome = await session.run("x" * 100_000)
+    assert "longer than 10 bytes" in str(outcome.error)
+    assert max(map(len, store.saves)) < 2000
+
+
 async def test_a_session_expires_when_it_would_have_wherever_it_is() -> None:
     async def act(host: RuntimeHost) -> None:
         return None
