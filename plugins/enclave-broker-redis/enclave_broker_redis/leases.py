@@ -150,8 +150,10 @@ class Leases:
         try:
             heir = await self._heir(dead, session_id)
         except SessionNotFoundError:
-            # Its place was taken, and then nobody came.
-            if whose is not None:
+            # Its place was taken, and then nobody came, nor may anybody come later. Unless it is
+            # the place of another by now, who is about to come.
+            if whose is not None and whose.replica == dead:
+                await self._writing.undo(session_id, whose.creation)
                 await self._index.forget(session_id, whose)
         except SessionEndedError:
             if whose is not None:

@@ -8,6 +8,7 @@ ends.
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import signal
@@ -20,6 +21,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 PID_BYTES = 4
+# What a broker imports when it opens, and would import anew in each process.
+IMPORTED = (
+    "enclave_broker_memory.store",
+    "enclave_broker_monty.runtime",
+    "enclave_broker_redis.store",
+    "enclave_broker_server.process",
+    "uvloop",
+)
 
 
 class Forks:
@@ -175,6 +184,8 @@ if __name__ == "__main__":
     from enclave_broker_core import load_plugins
 
     load_plugins({})
+    for name in IMPORTED:
+        importlib.import_module(name)
     gc.freeze()
     _serve(socket.socket(fileno=int(sys.argv[1])))
     main()
