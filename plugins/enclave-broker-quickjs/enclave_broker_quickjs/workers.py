@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import anyio
@@ -70,6 +70,16 @@ class Workers:
         except BaseException:
             self._places.release()
             raise
+
+    def counts(self) -> Mapping[str, int]:
+        """How many there may be, how many are taken, and how many runs wait for one."""
+        places = self._places.statistics()
+        free = self._places.value
+        return {
+            "workers": self._config.workers,
+            "busy": self._config.workers - free,
+            "waiting": places.tasks_waiting,
+        }
 
     def give_back(self, worker: Worker) -> None:
         self._idle.append(worker)

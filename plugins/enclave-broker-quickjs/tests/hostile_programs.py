@@ -188,7 +188,7 @@ TRAPS: dict[str, Outcome] = {
     ),
 }
 
-# What is bounded. A worker of these tests computes for 0.2 s at most.
+# What is bounded. A worker of these tests computes for 0.15 s at most.
 LIMITS: dict[str, Outcome] = {
     "while (true);": TOO_LONG,
     "for (;;) try { for (;;); } catch {} finally { continue }": TOO_LONG,
@@ -215,7 +215,7 @@ LIMITS: dict[str, Outcome] = {
     "BigInt('9'.repeat(1e6))": BOUNDED,
     "Atomics.wait(new Int32Array(4), 0, 0)": raises(""),
     "new Proxy({}, {get: (t, k, r) => r[k]}).x": TOO_DEEP,
-    "const held = []; while (true) held.push({})": TOO_MUCH_MEMORY,
+    "const held = []; while (true) held.push({})": BOUNDED,
     "let s = 'x'; while (true) s += s": Outcome(error=RunError),
     "'x'.repeat(2 ** 30)": Outcome(error=RunError),
     "'x'.padEnd(2 ** 29).length": Outcome(error=RunError),

@@ -1,19 +1,48 @@
-"""The conformance suite, with few workers and with runs that are parked at once."""
+"""The conformance suites, with few workers and with runs that are parked at once.
+
+The tests of a class share its workers: to start one for each test would take four times as long.
+That a state is taken up by another process is tested beside the suites.
+"""
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import ClassVar
 
+import pytest
 from enclave_broker_quickjs.config import QuickJSConfig
-from enclave_broker_quickjs.runtime import open_quickjs
+from enclave_broker_quickjs.runtime import QuickJSRuntime
+from enclave_broker_quickjs.workers import Workers
 
-from enclave_broker_core.contracts import OpenContext, Runtime
+from enclave_broker_core.contracts import Runtime
 from enclave_broker_core.testing.durable_runtimes import DurableRuntimeSuite
 from enclave_broker_core.testing.runtimes import RuntimeSuite
+from enclave_broker_core.testing.suite import Suite
 
 
-class TestQuickJS(RuntimeSuite):
+class Shared(Suite):
+    config: ClassVar[QuickJSConfig]
+    workers: ClassVar[Workers]
     loops = ("asyncio",)
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "anyio_backend" in metafunc.fixturenames:
+            metafunc.parametrize("anyio_backend", self.loops, scope="class")
+
+    @pytest.fixture(scope="class", autouse=True)
+    async def opened(
+        self, request: pytest.FixtureRequest, anyio_backend: str
+    ) -> AsyncIterator[None]:
+        async with Workers.open(self.config) as workers:
+            request.cls.workers = workers
+            yield
+
+    def open_runtime(self) -> AbstractAsyncContextManager[Runtime]:
+        return nullcontext(QuickJSRuntime(self.workers, self.config))
+
+
+class TestQuickJS(Shared, RuntimeSuite):
     config = QuickJSConfig(workers=2)
 
     two = "1 + 1"
@@ -66,12 +95,8 @@ await callTool("test:echo", {value: 1});
 """
     no_json = "10n"
 
-    def open_runtime(self) -> AbstractAsyncContextManager[Runtime]:
-        return open_quickjs(self.config, OpenContext("runtime"))
 
-
-class TestQuickJSDurable(DurableRuntimeSuite):
-    loops = ("asyncio",)
+class TestQuickJSDurable(Shared, DurableRuntimeSuite):
     config = QuickJSConfig(workers=2)
 
     meet = TestQuickJS.meet
@@ -87,9 +112,6 @@ return [first, ...both];
     define = TestQuickJS.define
     define_waiting = """await callTool("test:wait");""" + TestQuickJS.define
     use = TestQuickJS.use
-
-    def open_runtime(self) -> AbstractAsyncContextManager[Runtime]:
-        return open_quickjs(self.config, OpenContext("runtime"))
 
 
 class TestQuickJSDurableAndParked(TestQuickJSDurable):

@@ -15,7 +15,7 @@ from hostile_programs import Outcome
 from enclave_broker_core.models import SessionLimits
 from enclave_broker_core.testing.hosts import RecordingHost
 
-CONFIG = QuickJSConfig(workers=1, max_processor_time=0.2, max_calls=200)
+CONFIG = QuickJSConfig(workers=1, max_processor_time=0.15, max_calls=200)
 GROUPS = ("ESCAPES", "TRAPS", "LIMITS", "POLLUTION")
 PROGRAMS: dict[str, Outcome] = {
     program: outcome

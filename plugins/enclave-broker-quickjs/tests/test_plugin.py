@@ -63,6 +63,17 @@ def test_other_bytes_are_no_saved_state(data: bytes) -> None:
 
 
 @pytest.mark.anyio
+async def test_a_state_is_taken_up_by_another_process(quickjs, host) -> None:
+    async with quickjs() as runtime, runtime.session(host) as session:
+        await session.run(
+            "class Counter { #n = 41; next() { return ++this.#n } } var c = new Counter()"
+        )
+        state = await session.dump()
+    async with quickjs() as runtime, runtime.session(host, state) as session:
+        assert await session.run("c.next()") == 42
+
+
+@pytest.mark.anyio
 async def test_a_state_that_is_damaged_is_refused_and_harms_no_other(quickjs, host) -> None:
     async with quickjs() as runtime:
         async with runtime.session(host) as session:
