@@ -19,6 +19,7 @@ ONCE = (
     "tests/architecture",
     "tests/docs",
     "tests/test_bench.py",
+    "tests/test_compose_example.py",
     "tests/test_config_schema.py",
     "tests/test_demo.py",
     "tests/test_export.py",

@@ -57,7 +57,8 @@ class SessionStore(Protocol):
 
         Both or neither. The first ``seq`` is 1 and there are no gaps. Several may be under
         way at a time: each takes its place before it first waits. Raises
-        SessionNotFoundError; SessionEndedError when the log has its final event.
+        SessionNotFoundError; SessionEndedError when the log has its final event. After a
+        StoreError nobody knows whether it has happened.
         """
 
     async def end(self, session_id: str, final: Draft, state: SessionState, at: float) -> bool:
