@@ -20,6 +20,7 @@ from .schemas import FILE_SCHEMA, Schemas
 
 LONGEST_EXCERPT = 2000
 _MOST_TYPES = 8
+_MOST_ANSWERS = 20
 _TOKEN_AT_END = re.compile(r"[A-Za-z0-9+/=_.~%-]+\Z")
 
 
@@ -30,7 +31,7 @@ class Answers:
         self._document = document
         self._good: list[tuple[Mapping[str, Any], str]] = []
         self._accept: dict[str, None] = {}
-        for node in _successes(responses):
+        for node in _successes(responses)[:_MOST_ANSWERS]:
             try:
                 self._good.append(document.object_at(node, base, "a response"))
             except OperationError:
@@ -93,7 +94,7 @@ def _content(node: Mapping[str, Any]) -> Mapping[str, Any]:
 def _read_types(content: Mapping[str, Any]) -> list[str]:
     """The media types that may come when JSON is asked for if there is any."""
     json = [name for name in content if kind_of(name) == "json"]
-    return json or list(content)[:_MOST_TYPES]
+    return (json or list(content))[:_MOST_TYPES]
 
 
 def _sendable(name: str) -> bool:

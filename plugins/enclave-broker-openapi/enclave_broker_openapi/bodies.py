@@ -20,6 +20,7 @@ _LINES = frozenset(
 )
 _TEXTS = frozenset({"application/xml", "application/yaml", "application/x-yaml"})
 _DEEPEST = 8
+_MOST_LOOKS = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +88,18 @@ def read_body(document: Document, node: Any, base: str) -> Body | None:
         schema = {"type": "object"} if schema is None else schema
     if kind == "multipart" and not media_type.lower().startswith("multipart/form-data"):
         raise OperationError(f"its request body is {shown(media_type)}, which can't be made")
-    fields = _fields(document, schema, media_base, 0) if kind in ("form", "multipart") else {}
+    look = _Look(document)
+    fields = look.fields(schema, media_base) if kind in ("form", "multipart") else {}
     return Body(
         media_type=_sent_as(media_type, kind),
-        kind=_kind_by_schema(document, media_type, kind, schema, media_base),
+        # Of */* the schema tells whether it is bytes.
+        kind="bytes" if media_type.startswith("*/") and look.is_file(schema, media_base) else kind,
         required=found.get("required") is True,
         schema=schema,
         base=media_base,
         description=str(found.get("description") or ""),
         encodings=_encodings(media.get("encoding"), kind),
-        files=frozenset(
-            name for name, (node, at) in fields.items() if _is_file(document, node, at)
-        ),
+        files=frozenset(name for name, (node, at) in fields.items() if look.is_file(node, at)),
     )
 
 
@@ -121,45 +122,51 @@ def _sent_as(media_type: str, kind: Kind) -> str:
     return media_type.strip()
 
 
-def _kind_by_schema(
-    document: Document, media_type: str, kind: Kind, schema: Any, base: str
-) -> Kind:
-    """Of ``*/*`` the schema tells whether it is bytes."""
-    if media_type.startswith("*/") and _is_file(document, schema, base):
-        return "bytes"
-    return kind
+class _Look:
+    """Looks into a schema for what is a file; bounded, as a schema may refer to itself often."""
 
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._left = _MOST_LOOKS
 
-def _fields(document: Document, node: Any, base: str, depth: int) -> dict[str, tuple[Any, str]]:
-    """The properties of a form, those of what it is composed of too."""
-    found: dict[str, tuple[Any, str]] = {}
-    node, base = document.followed(node, base)
-    if not isinstance(node, dict) or depth > _DEEPEST:
+    def fields(self, node: Any, base: str, depth: int = 0) -> dict[str, tuple[Any, str]]:
+        """The properties of a form, those of what it is composed of too."""
+        found: dict[str, tuple[Any, str]] = {}
+        node, base = self._followed(node, base)
+        if node is None or depth > _DEEPEST:
+            return found
+        for key in ("allOf", "anyOf", "oneOf"):
+            parts = node.get(key)
+            for part in parts if isinstance(parts, list) else ():
+                found |= self.fields(part, base, depth + 1)
+        properties = node.get("properties")
+        if isinstance(properties, dict):
+            found |= {name: (item, base) for name, item in properties.items()}
         return found
-    for key in ("allOf", "anyOf", "oneOf"):
-        parts = node.get(key)
-        for part in parts if isinstance(parts, list) else ():
-            found |= _fields(document, part, base, depth + 1)
-    properties = node.get("properties")
-    if isinstance(properties, dict):
-        found |= {name: (item, base) for name, item in properties.items()}
-    return found
 
+    def is_file(self, node: Any, base: str, depth: int = 0) -> bool:
+        """Whether it is a file, or a list of files."""
+        node, base = self._followed(node, base)
+        if node is None or depth > _DEEPEST:
+            return False
+        kind = node.get("type")
+        text = kind == "string" or (isinstance(kind, list) and "string" in kind)
+        if kind == "file" or (text and node.get("format") == "binary"):
+            return True
+        if self._document.version not in ("2.0", "3.0") and "contentMediaType" in node:
+            return (text or kind is None) and "contentEncoding" not in node
+        parts = [node["items"]] if "items" in node and (kind == "array" or kind is None) else []
+        for key in ("allOf", "anyOf", "oneOf"):
+            parts += node[key] if isinstance(node.get(key), list) else []
+        return any(self.is_file(part, base, depth + 1) for part in parts)
 
-def _is_file(document: Document, node: Any, base: str, depth: int = 0) -> bool:
-    node, base = document.followed(node, base)
-    if not isinstance(node, dict) or depth > _DEEPEST:
-        return False
-    kind = node.get("type")
-    text = kind == "string" or (isinstance(kind, list) and "string" in kind)
-    if kind == "file" or (text and node.get("format") == "binary"):
-        return True
-    if document.version not in ("2.0", "3.0") and "contentMediaType" in node:
-        return (text or kind is None) and "contentEncoding" not in node
-    parts = [node["items"]] if "items" in node and (kind == "array" or kind is None) else []
-    for key in ("allOf", "anyOf", "oneOf"):
-        parts += node[key] if isinstance(node.get(key), list) else []
-    return any(_is_file(document, part, base, depth + 1) for part in parts)
+    def _followed(self, node: Any, base: str) -> tuple[Any, str]:
+        """What is at the end of a reference, None for what is no object or comes too late."""
+        self._left -= 1
+        if self._left < 0:
+            return None, base
+        node, base = self._document.followed(node, base)
+        return (node if isinstance(node, dict) else None), base
 
 
 def _encodings(given: Any, kind: Kind) -> dict[str, Encoding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,8 +11,10 @@ from .config import OpenapiConfig
 from .document import Document
 from .naming import own_name, tool_names
 from .operations import Broken, Operation, read_operations
-from .problems import DocumentError, OperationError
+from .problems import DocumentError, OperationError, shown
 from .selecting import Selector
+
+_log = logging.getLogger(__name__)
 
 _MOST_NOTES = 1000
 
@@ -28,7 +31,8 @@ class Note:
 class Outcome:
     """What became of a document: each operation is in ``made``, ``broken`` or ``left_out``.
 
-    ``left_out`` are those that the configuration's filters leave out, ``notes`` warnings.
+    ``left_out`` are those that the configuration's filters leave out, ``notes`` warnings, and
+    ``unused`` is what the configuration says of what the document has not.
     """
 
     version: str
@@ -76,6 +80,14 @@ def make_catalog(
             made.append(compiler.compile(operation, name, doubtful))
         except OperationError as problem:
             broken.append(Broken(key, str(problem), operation.id))
+        except DocumentError:
+            raise
+        except Exception as problem:
+            # One operation that nobody thought of is no reason to be without the others.
+            _log.exception("%s: %s could not be compiled", config.name, key)
+            broken.append(Broken(key, f"it can't be understood: {type(problem).__name__}"))
+    unused = compiler.unused() if made else []
+    unknown = sorted(config.rename.keys() - used)
     return Outcome(
         version=document.version,
         title=_title(document),
@@ -83,7 +95,7 @@ def make_catalog(
         broken=broken,
         left_out=left_out,
         notes=list(dict.fromkeys(notes)),
-        unused=sorted(config.rename.keys() - used),
+        unused=[*(f"rename: there is no operation {shown(one)}" for one in unknown), *unused],
     )
 
 

@@ -15,11 +15,11 @@ from .config import OpenapiConfig
 from .converting import FILE, Schema
 from .credentials import secret_names
 from .document import Document
-from .keywords import cut
+from .keywords import cut, short_ones
 from .naming import named_arguments
 from .operations import IDEMPOTENT, READING, Operation
 from .parameters import Parameter, read_parameters
-from .problems import OperationError, shown
+from .problems import DocumentError, OperationError, shown
 from .requests import PathTemplate, RequestPlan, split_path
 from .schemas import FILE_SCHEMA, Schemas
 from .security import Choice, Security, Use
@@ -27,6 +27,8 @@ from .servers import server_of
 from .swagger import body_of_2, responses_of_2
 
 LONGEST_DESCRIPTION = 4000
+# Of all operations together: those of a path count for each of its operations.
+MOST_PARAMETERS = 500_000
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 Doubtful = Callable[[str], None]
@@ -41,7 +43,6 @@ class Compiled:
     spec: ToolSpec
     plan: RequestPlan
     uses: tuple[Use, ...]
-    secrets: tuple[str, ...]
 
 
 class Compiler:
@@ -65,9 +66,20 @@ class Compiler:
         self._forms = Schemas(document, "form", self._doubt)
         self._results = Schemas(document, "response", self._doubt)
         self._headers = config.header_uses
+        self._parameters = 0
+        self._used: set[str] = set()
 
     def _doubt(self, what: str) -> None:
         self._doubtful(what)
+
+    def unused(self) -> list[str]:
+        """What the configuration says of something that no operation has."""
+        arguments = self._config.arguments.keys() - self._used
+        lines = [f"arguments: no operation has {shown(name)}" for name in sorted(arguments)]
+        return lines + [
+            f"auth: the document has no security scheme {shown(name)}"
+            for name in self._security.unknown()
+        ]
 
     def compile(self, operation: Operation, name: str, doubtful: Doubtful) -> Compiled:
         """The tool; OperationError when there can be none. ``doubtful`` takes warnings."""
@@ -83,6 +95,9 @@ class Compiler:
             [*self._shared(operation), (operation.node.get("parameters"), operation.base)],
             doubtful,
         )
+        self._parameters += len(parameters)
+        if self._parameters > MOST_PARAMETERS:
+            raise DocumentError(f"its operations have more than {MOST_PARAMETERS} parameters")
         parameters = self._placed(parameters, template)
         parameters = [one for one in parameters if not self._is_credential(one, choice)]
         parameters = named_arguments(parameters, body=body is not None)
@@ -116,7 +131,6 @@ class Compiler:
             self._spec(operation, name, schema, answers, secrets),
             plan,
             uses,
-            secrets,
         )
 
     def _server(self, operation: Operation) -> str:
@@ -222,6 +236,7 @@ class Compiler:
         given = self._config.arguments
         for one in parameters:
             if one.name in given:
+                self._used.add(one.name)
                 fixed[one.argument] = given[one.name]
                 continue
             converted = self._schemas.convert(one.schema, one.base)
@@ -236,6 +251,7 @@ class Compiler:
         definitions = dict(self._schemas.definitions(frozenset(names))) if names else {}
         if body is not None:
             if "body" in given:
+                self._used.add("body")
                 fixed["body"] = given["body"]
             else:
                 made, more = self._body_schema(body)
@@ -328,7 +344,6 @@ def _described(schema: Any, about: Mapping[str, Any]) -> Any:
     if isinstance(about.get("examples"), dict):
         nodes = about["examples"].values()
         examples += [one["value"] for one in nodes if isinstance(one, dict) and "value" in one]
-    short = [one for one in examples[:3] if len(str(one)) <= 200]
-    if short:
+    if short := short_ones(examples):
         made["examples"] = short
     return made

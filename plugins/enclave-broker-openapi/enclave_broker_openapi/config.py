@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Len
 from enclave_broker_network import NetworkRules, Retries, may_set, parse_url
-from pydantic import AfterValidator, Field, JsonValue, field_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
 from enclave_broker_core.errors import BrokerError
 from enclave_broker_core.models import Count, Frozen, Seconds
@@ -104,9 +105,16 @@ class OpenapiConfig(Frozen):
     @field_validator("name")
     @classmethod
     def _name(cls, name: str) -> str:
-        if not name or not all(char.isalnum() or char in "_.-" for char in name):
-            raise ValueError("a source's name has letters, digits, '_', '.' and '-'")
-        return name[:64]
+        if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", name) is None:
+            raise ValueError("a source's name has letters, digits, '_', '.' and '-', up to 64")
+        return name
+
+    @model_validator(mode="after")
+    def _timeout(self) -> Self:
+        total = self.network.timeouts.total
+        if self.timeout is not None and self.timeout > total:
+            raise ValueError(f"timeout is longer than network.timeouts.total, which is {total:g} s")
+        return self
 
     @field_validator("arguments")
     @classmethod

@@ -15,6 +15,7 @@ from .keywords import (
     PLAIN,
     TYPES,
     cut,
+    short_ones,
     unique,
 )
 from .problems import OperationError
@@ -147,9 +148,7 @@ class Conversion:
         examples = node.get("examples")
         if not isinstance(examples, list):
             examples = [node["example"]] if "example" in node else []
-        # A long one costs whoever reads the schema more than it tells.
-        short = [one for one in examples[:3] if len(str(one)) <= 200]
-        if short:
+        if short := short_ones(examples):
             made["examples"] = short
 
     def _types(self, node: Mapping[str, Any], made: Schema) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 TYPES = frozenset({"string", "number", "integer", "boolean", "array", "object", "null"})
 LONGEST_TEXT = 2000
 MOST_CHOICES = 500
+MOST_EXAMPLES = 3
 
 
 def _number(value: Any) -> bool:
@@ -84,8 +86,27 @@ MAPS_OF_SCHEMAS = frozenset({"patternProperties", "dependentSchemas"})
 
 def cut(text: str, longest: int = LONGEST_TEXT) -> str:
     """A text of a document within bounds."""
-    text = text.strip()
+    text = text[: longest + LONGEST_TEXT].strip()  # of megabytes the rest is not looked at
     return text if len(text) <= longest else f"{text[:longest].rstrip()}…"
+
+
+def short_ones(values: Iterable[Any]) -> list[Any]:
+    """The first few of some examples that are short: a long one costs more than it tells."""
+    return [one for one in itertools.islice(values, MOST_EXAMPLES) if _room(one, 200) >= 0]
+
+
+def _room(value: Any, room: int) -> int:
+    """What is left of so many characters, below zero when a value takes more."""
+    if isinstance(value, str):
+        return room - len(value) - 2
+    if not isinstance(value, dict | list):
+        return room - 4
+    pairs: Any = value.items() if isinstance(value, dict) else ((None, item) for item in value)
+    for key, item in pairs:
+        room = _room(item, room - (0 if key is None else len(key)) - 2)
+        if room < 0:
+            break
+    return room
 
 
 def unique(values: list[Any]) -> list[Any]:

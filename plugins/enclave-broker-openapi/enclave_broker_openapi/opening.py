@@ -56,7 +56,11 @@ async def open_source(
         if loaded is not None and config.kind != "url":
             # The operator's own file: what it names was written here, not by a service.
             origins += named_origins(loaded.document, config)
-        calls = await stack.enter_async_context(open_outbound(rules, origins=origins))
+        calls = await stack.enter_async_context(
+            open_outbound(
+                rules, origins=origins, more_headers=lambda request: tuple(context.trace_headers())
+            )
+        )
         sender = Sender(calls, Authoriser(calls), config.retries)
         refused = judge(config, origins)
         pace = Pace(config.refresh, random.random)

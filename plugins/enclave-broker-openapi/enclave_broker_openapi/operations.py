@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .document import Document
+from .keywords import cut
 from .problems import OperationError, shown
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
@@ -51,8 +52,8 @@ class Operation:
     def text(self, key: str) -> str:
         """The operation's own summary or description, or else its path's."""
         for node in (self.node, *(layer for layer, _ in self.around)):
-            if isinstance(node.get(key), str) and node[key].strip():
-                said: str = node[key].strip()
+            found = node.get(key)
+            if isinstance(found, str) and (said := cut(found)):
                 return said
         return ""
 

@@ -65,6 +65,8 @@ def read_parameters(
             continue
         if not isinstance(nodes, list):
             raise OperationError("its parameters are no list")
+        if len(nodes) > MOST_PARAMETERS:
+            raise OperationError(f"it has more than {MOST_PARAMETERS} parameters")
         for node in nodes:
             parameter = _read(document, node, base, doubtful)
             if parameter is not None:

@@ -111,7 +111,8 @@ def split_path(path: str) -> PathTemplate:
     pieces: list[tuple[str, str]] = []
     end = 0
     for match in _PLACE.finditer(plain):
-        pieces.append((_literal(plain[end : match.start()]), match[1]))
+        # Some write it as RFC 6570 has it; the parameter's style says what is meant.
+        pieces.append((_literal(plain[end : match.start()]), match[1].strip("+*")))
         end = match.end()
     pieces.append((_literal(plain[end:]), ""))
     fixed: list[str] = []

@@ -73,12 +73,19 @@ class Schemas:
         self._places: dict[str, Place] = {}
         self._names: dict[str, str] = {}
         self._made: dict[str, Converted] = {}
+        self._converted: dict[tuple[int, str], tuple[Any, Converted]] = {}
         self._around: dict[frozenset[str], dict[str, Any]] = {}
         self._patterns: dict[str, bool] = {}
         self._entries = 0
 
     def convert(self, node: Any, base: str) -> Converted:
-        """The schema of a node; OperationError when a reference in it leads nowhere."""
+        """The schema of a node; OperationError when a reference in it leads nowhere.
+
+        The same node is converted once, however many operations share it.
+        """
+        known = self._converted.get((id(node), base))
+        if known is not None and known[0] is node:
+            return known[1]
         conversion = Conversion(
             self._document,
             self._direction,
@@ -88,7 +95,10 @@ class Schemas:
             self._doubtful,
         )
         schema = conversion.schema(node)
-        return Converted(schema, frozenset(conversion.names))
+        converted = Converted(schema, frozenset(conversion.names))
+        if isinstance(node, dict):
+            self._converted[id(node), base] = node, converted
+        return converted
 
     def definitions(self, names: frozenset[str]) -> dict[str, Any]:
         """``$defs`` with these and all that they refer to, the nearest first; what no longer

@@ -11,6 +11,9 @@ from .document import Document
 from .problems import OperationError
 from .swagger import scheme_of_2
 
+# Of the alternatives in one operation's security.
+_MOST = 50
+
 
 @dataclass(frozen=True, slots=True)
 class Use:
@@ -55,7 +58,7 @@ class Security:
             return Choice(() if self._one is None else (self._use(self._one, {}, ()),))
         if not isinstance(requirements, list):
             raise OperationError("its security is no list")
-        alternatives = [one for one in requirements if isinstance(one, dict)]
+        alternatives = [one for one in requirements[:_MOST] if isinstance(one, dict)]
         for alternative in sorted(alternatives, key=lambda one: not one):
             uses = self._fulfilled(alternative)
             if uses:
@@ -64,6 +67,10 @@ class Security:
             return Choice()
         wanted = [" and ".join(map(str, one)) for one in alternatives]
         return Choice(missing=" or ".join(wanted)[:200])
+
+    def unknown(self) -> list[str]:
+        """The names of configured schemes that the document has not."""
+        return sorted(self._named.keys() - self._schemes.keys())
 
     def token_urls(self) -> list[str]:
         """Where the document's tokens come from."""

@@ -139,6 +139,6 @@ def test_filters_and_renames() -> None:
     ]
     outcome = outcome_of(document(operations), include=["addPet"], rename={"gone": "x"})
     assert sorted(outcome.left_out) == ["GET /admin/users", "GET /pets", "GET /users"]
-    assert outcome.unused == ["gone"]
+    assert outcome.unused == ["rename: there is no operation 'gone'"]
     with pytest.raises(ValidationError, match="'\\['"):
         OpenapiConfig.model_validate({"spec": "x", "include": ["a[b"]})
