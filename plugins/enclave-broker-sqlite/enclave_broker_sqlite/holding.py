@@ -12,8 +12,6 @@ from enclave_broker_core.errors import BrokerError
 from enclave_broker_core.models import SessionRecord
 from enclave_broker_core.store_abilities import Holder
 
-from .waiting import Op
-
 _log = logging.getLogger(__name__)
 
 # Sessions that are taken up at a time.
@@ -33,6 +31,7 @@ class Holders:
 
     def __init__(self) -> None:
         self._held: dict[str, object] = {}
+        self._creating: list[str] = []
         self._changed = anyio.Event()
 
     @property
@@ -44,20 +43,19 @@ class Holders:
         return self._held.get(session_id)
 
     @contextmanager
-    def creating(self, session_id: str, by: object, op: Op) -> Iterator[None]:
-        """While ``op`` creates the session: it is never one that nobody holds."""
-        held = self._held.get(session_id)
-        if held is None:
-            self._held[session_id] = by
+    def creating(self, session_id: str) -> Iterator[None]:
+        """Until it is over the session is none that nobody holds, though the file may have it."""
+        self._creating.append(session_id)
         try:
             yield
         finally:
-            if op.done and op.problem is None:
-                self._held[session_id] = by
-            elif held is None:
-                self._held.pop(session_id, None)
+            self._creating.remove(session_id)
+            if self.free(session_id):
                 # There may be one of that id which was left open, and was passed over.
                 self.look_again()
+
+    def free(self, session_id: str) -> bool:
+        return session_id not in self._held and session_id not in self._creating
 
     def hold(self, session_id: str, by: object) -> None:
         self._held[session_id] = by
@@ -110,7 +108,7 @@ class Taking:
                 _log.error("sessions that were left open are looked for again: %s", problem)
                 await anyio.sleep(self._pause)
             else:
-                return [id for id in found if self._holders.of(id) is None]
+                return [id for id in found if self._holders.free(id)]
 
     async def _take_up(self, session_id: str, holder: Holder) -> None:
         """Offer a session again and again, until it is taken or is not there any more."""

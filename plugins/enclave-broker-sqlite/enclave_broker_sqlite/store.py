@@ -26,6 +26,7 @@ from .keys import Keys, claims_of
 from .limiter import SqliteLimiter
 from .log import StoredCall, not_found
 from .sessions import NewSession
+from .waiting import Then
 
 
 class SqliteStore:
@@ -57,9 +58,9 @@ class SqliteStore:
     ) -> None:
         sessions = self._file.ledger.sessions
         act = partial(sessions.create, NewSession.of(record), max_open, max_of_principal)
-        op = self._writer.ask(act)
+        op = self._writer.ask(act, then=lambda _: self._holders.hold(record.id, self))
         try:
-            with self._holders.creating(record.id, self, op):
+            with self._holders.creating(record.id):
                 await self._writer.answer(op)
         except anyio.get_cancelled_exc_class():
             if op.problem is None:
@@ -115,18 +116,19 @@ class SqliteStore:
             raise ValueError(f"{state.value!r} is not the state of a session that has ended")
         held = self._holders.of(session_id) is self
         sessions = self._file.ledger.sessions
-        left = await self._write(
-            session_id, partial(sessions.end, session_id, held, final, state.value, at)
-        )
-        if left is None:
-            return False
-        self._holders.let_go(session_id)
-        self._gone(left)
-        return True
 
-    async def _write(self, session_id: str, act: Callable[[], Any]) -> Any:
+        def ended(left: Sequence[str] | None) -> None:
+            if left is not None:
+                self._gone([session_id, *left])
+
+        act = partial(sessions.end, session_id, held, final, state.value, at)
+        return await self._write(session_id, act, ended) is not None
+
+    async def _write(
+        self, session_id: str, act: Callable[[], Any], then: Then | None = None
+    ) -> Any:
         try:
-            return await self._writer.answer(self._writer.ask(act, session_id))
+            return await self._writer.do(act, session_id, then=then)
         except SessionLostError:
             if self._holder is not None:
                 self._holder.lost(session_id)
@@ -181,16 +183,14 @@ class SqliteStore:
 
     async def delete(self, session_id: str) -> bool:
         act = partial(self._file.ledger.sessions.delete, session_id)
-        removed = await self._writer.do(act, session_id, claims_of(session_id))
-        self._holders.let_go(session_id)
-        return removed
+        return await self._writer.do(act, then=lambda _: self._gone([session_id]))
 
     async def sweep(self, now: float) -> int:
         swept = 0
         ledger = self._file.ledger
         await self._writer.do(ledger.forget_over)
-        while left := await self._writer.do(partial(ledger.sessions.sweep, now)):
-            self._gone(left)
+        sweep = partial(ledger.sessions.sweep, now)
+        while left := await self._writer.do(sweep, then=self._gone):
             swept += len(left)
         return swept
 
@@ -205,8 +205,9 @@ class SqliteStore:
         return await self._read(reading.open_ids)
 
     def _gone(self, session_ids: Sequence[str]) -> None:
-        """Let all know who wait for something of these sessions."""
+        """They have ended, or are not there any more: all who wait look again."""
         for session_id in session_ids:
+            self._holders.let_go(session_id)
             self._wakeups.wake(session_id)
             self._wakeups.wake(claims_of(session_id))
 

@@ -16,6 +16,9 @@ Soon = Callable[[Callable[[], object]], object]
 """Has a function called by the event loop, soon."""
 
 
+Then = Callable[[Any], None]
+
+
 class Waiter(Protocol):
     """One who waits for something to be done, once."""
 
@@ -70,13 +73,18 @@ class Op:
     ``act`` is called by the writer's thread, and called again where the transaction failed
     because of another; a BrokerError that it raises has changed nothing in the file but what
     it means to. ``touched`` are the names under which others may wait for what it changes.
+    ``then`` is called in the event loop with the result, in the order of the ops, whether or
+    not anybody still waits for it.
     """
 
-    __slots__ = ("act", "done", "problem", "result", "touched", "waiter")
+    __slots__ = ("act", "done", "problem", "result", "then", "touched", "waiter")
 
-    def __init__(self, act: Callable[[], Any], touched: tuple[str, ...], waiter: Waiter) -> None:
+    def __init__(
+        self, act: Callable[[], Any], touched: tuple[str, ...], then: Then | None, waiter: Waiter
+    ) -> None:
         self.act = act
         self.touched = touched
+        self.then = then
         self.waiter = waiter
         self.done = False
         self.problem: BaseException | None = None

@@ -53,6 +53,7 @@ class Windows:
         self._admitted: dict[int, list[bytes]] = {}
         self._next_row: dict[int, int] = {}
         self._next_kind = 1
+        self._half_read = False
         self.forget()
 
     def _time(self) -> float:
@@ -60,6 +61,7 @@ class Windows:
 
     def forget(self) -> None:
         """Count anew what the file has, as it was admitted."""
+        self._half_read = True
         self._windows = SlidingWindows(self._time)
         self._kinds.clear()
         self._seen.clear()
@@ -79,6 +81,7 @@ class Windows:
             if kind is not None:
                 self._at = kind.last = at
                 self._windows.acquire(kind.windows)
+        self._half_read = False
 
     def _calls(self, span: int) -> Iterator[tuple[float, int]]:
         rows = self._sql.execute("SELECT calls FROM admissions WHERE span = ? ORDER BY id", (span,))
@@ -123,7 +126,7 @@ class Windows:
 
     def recover(self) -> None:
         """The transaction failed: nothing that was admitted in it counts."""
-        if self._admitted:
+        if self._admitted or self._half_read:
             self.forget()
 
     def _remove(self, span: int) -> None:

@@ -13,7 +13,7 @@ import anyio
 from enclave_broker_core.errors import BrokerError, StoreError
 
 from .failures import failure, is_of_file
-from .waiting import Loop, Op, Waiter
+from .waiting import Loop, Op, Then, Waiter
 
 T = TypeVar("T")
 
@@ -65,11 +65,11 @@ class Writer:
         """Whether all that was asked for has been done."""
         return not (self._asked or self._under_way)
 
-    def ask(self, act: Callable[[], Any], *touched: str) -> Op:
+    def ask(self, act: Callable[[], Any], *touched: str, then: Then | None = None) -> Op:
         """Have ``act`` done, whether or not somebody waits for it. StoreError when closed."""
         if self._closed:
             raise StoreError(f"the file {self._path} is closed: its broker has ended")
-        op = Op(act, touched, self._loop.waiter())
+        op = Op(act, touched, then, self._loop.waiter())
         self._asked.append(op)
         if not (self._scheduled or self._under_way):
             self._scheduled = True
@@ -90,9 +90,9 @@ class Writer:
             raise op.problem
         return op.result
 
-    async def do(self, act: Callable[[], T], *touched: str) -> T:
+    async def do(self, act: Callable[[], T], *touched: str, then: Then | None = None) -> T:
         """``ask`` and ``answer``."""
-        result: T = await self.answer(self.ask(act, *touched))
+        result: T = await self.answer(self.ask(act, *touched, then=then))
         return result
 
     async def close(self) -> None:
@@ -120,6 +120,8 @@ class Writer:
         for op in batch:
             op.done = True
             op.waiter.set()
+            if op.then is not None and op.problem is None:
+                op.then(op.result)
             for name in op.touched:
                 self._changed(name)
         if self._emptied is not None and not self._asked:

@@ -21,9 +21,13 @@ from enclave_broker_core.testing.samples import at_once, call, draft, event, rec
 pytestmark = pytest.mark.anyio
 
 
-def commits_of(file: SqliteFile) -> list[str]:
+async def commits_of(file: SqliteFile) -> list[str]:
     """Grows with each transaction that is committed from now on."""
     commits: list[str] = []
+    # What could wait until now is not to be among them.
+    while file.ledger.untidy:
+        await file.check()
+    await file.check()
 
     def saw(statement: str) -> None:
         if statement == "COMMIT":
@@ -38,7 +42,7 @@ async def test_what_is_asked_for_together_is_one_commit(configure: Configure) ->
         store = SqliteStore(file)
         for number in range(50):
             await store.create(record(f"s_{number}"))
-        commits = commits_of(file)
+        commits = await commits_of(file)
         given = [partial(store.append, f"s_{n}", draft(event(1)), call()) for n in range(50)]
         assert await at_once(given) == [1] * 50
         assert len(commits) == 1
@@ -48,7 +52,7 @@ async def test_what_comes_while_a_commit_is_under_way_is_the_next(configure: Con
     async with open_file(configure()) as file:
         store = SqliteStore(file)
         await store.create(record())
-        commits = commits_of(file)
+        commits = await commits_of(file)
         steps = 30
 
         async def append(after: int) -> int:
@@ -65,7 +69,7 @@ async def test_more_than_one_commit_can_take_is_several(configure: Configure) ->
     async with open_file(configure()) as file:
         store = SqliteStore(file)
         await store.create(record())
-        commits = commits_of(file)
+        commits = await commits_of(file)
         await at_once([partial(store.append, "s_1", draft(event(1)))] * 1200)
         assert len(commits) == 3
         assert len(await store.read("s_1", limit=5000)) == 1200
@@ -99,7 +103,7 @@ async def test_an_append_behind_an_end_in_one_commit_is_refused(configure: Confi
     async with open_file(configure()) as file:
         store = SqliteStore(file)
         await store.create(record())
-        commits = commits_of(file)
+        commits = await commits_of(file)
         ending = partial(store.end, "s_1", ("final", b"{}"), SessionState.COMPLETED, 1.0)
         append = partial(store.append, "s_1", draft(event(1)))
         first, ended, last, again = await at_once([append, ending, append, ending])  # type: ignore[list-item]
