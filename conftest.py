@@ -33,6 +33,10 @@ ONCE = (
     "plugins/enclave-broker-openapi/tests",
     "plugins/enclave-broker-redis/tests",
     "plugins/enclave-broker-server/tests",
+    "plugins/enclave-broker-sqlite/tests/test_bounds.py",
+    "plugins/enclave-broker-sqlite/tests/test_kill.py",
+    "plugins/enclave-broker-sqlite/tests/test_model.py",
+    "plugins/enclave-broker-sqlite/tests/test_opening.py",
 )
 # But of these, what goes through most of the code at little cost, on every version.
 EACH = (
