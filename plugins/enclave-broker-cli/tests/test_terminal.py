@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked_program import ForkedProgram
 
 Terminals = Callable[..., Any]
 Program = Callable[..., subprocess.CompletedProcess[str]]
@@ -173,14 +174,20 @@ def test_colours_on_a_terminal(
     ],
     ids=str,
 )
-def test_colours_in_a_pipe(
-    terminal: Terminals, place: Path, variables: dict[str, str], coloured: bool
+def test_colours_where_there_is_no_terminal(
+    forked: ForkedProgram,
+    place: Path,
+    plain_environment: Callable[..., dict[str, str]],
+    variables: dict[str, str],
+    coloured: bool,
 ) -> None:
     (place / "code.py").write_text("1")
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    _, err = terminal("run", "code.py", pipes=pipes, **variables).process.communicate()
-    out, _ = terminal("tools", pipes=pipes, **variables).process.communicate()
-    assert [bool(COLOUR.search(text.decode())) for text in (out, err)] == [coloured, coloured]
+    environment = plain_environment(**{"TERM": "xterm-256color", **variables})
+    err = forked.run(["run", "code.py"], environment).stderr
+    out = forked.run(["tools"], environment).stdout
+    assert "users:get" in out
+    assert "session" in err
+    assert [bool(COLOUR.search(text)) for text in (out, err)] == [coloured, coloured]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["greet", "--help"], ["call"]], ids=" ".join)
