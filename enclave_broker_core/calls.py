@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import JsonValue
 from pydantic_core import from_json, to_json
 
-from .models import Principal, RunStats
+from .models import Principal, RunStats, ToolSpec
 
 Outcome = Literal["ok", "error", "refused", "cancelled"]
 
@@ -93,6 +93,24 @@ class ToolCall(NamedTuple):
     def args(self) -> Mapping[str, JsonValue]:
         """The arguments, parsed anew at each reading; they can't be changed in place."""
         return ReadOnlyArguments(from_json(self.arguments_json))
+
+    @property
+    def spec(self) -> ToolSpec | None:
+        """The tool that takes this name, in the catalog that the call began with; None when none.
+
+        It is the same object for as long as the tool is not published anew.
+        """
+        spec: ToolSpec | None = self.frame.spec(self.name)
+        return spec
+
+    def remaining(self) -> float:
+        """Seconds, 0 or more, that the call may take with all that middleware does about it.
+
+        They end with the session or, when that has a ``call_timeout``, so long after the
+        call began. The tool's own timeout begins anew each time that the call is passed on.
+        """
+        seconds: float = self.frame.time_left()
+        return seconds
 
     def replace(
         self,

@@ -16,7 +16,7 @@ from .errors import BrokerError, ResultTooLargeError, SecretError
 from .guard import Guard
 from .json_form import TooLargeError, json_text
 from .lanes import Lane
-from .models import Decision, Principal, SessionLimits
+from .models import Decision, Principal, SessionLimits, ToolSpec
 from .once import Once
 from .pattern_index import PatternIndex
 from .redaction import Redactor
@@ -85,6 +85,9 @@ class CallSession(Asking, Protocol):
     def id(self) -> str: ...
     @property
     def limits(self) -> SessionLimits: ...
+    def remaining(self) -> float:
+        """Seconds until its life is over."""
+
     def over(self) -> BrokerError:
         """The error of what is still asked of a session that is ending."""
 
@@ -183,6 +186,18 @@ class CallFrame:
     @property
     def metadata(self) -> Mapping[str, JsonValue]:
         return self.session.metadata
+
+    def spec(self, name: str) -> ToolSpec | None:
+        """``ToolCall.spec``, for any name."""
+        tool = self.catalog.find(name)
+        return None if tool is None else tool.spec
+
+    def time_left(self) -> float:
+        """``ToolCall.remaining``."""
+        left, budget = self.session.remaining(), self.session.limits.call_timeout
+        if budget is not None:
+            left = min(left, self.started + budget - time.monotonic())
+        return max(0.0, left)
 
     def renamed(self, tool: str) -> CallFrame:
         """The same call's context for another tool, as middleware may choose one."""

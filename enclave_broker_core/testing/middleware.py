@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import anyio
@@ -25,7 +25,7 @@ from enclave_broker_core.errors import (
     ToolError,
     ToolTimeoutError,
 )
-from enclave_broker_core.models import Principal
+from enclave_broker_core.models import Principal, ToolSpec
 
 from . import hostile
 from .checks import PatientSuite, cancel_at_each_wait
@@ -44,10 +44,18 @@ CALLERS = (
 
 @dataclass
 class SampleFrame:
-    """What a ToolCall knows of its session."""
+    """What a ToolCall knows of its session, of its tool and of its time."""
 
     session_id: str = "s_1"
     metadata: Mapping[str, JsonValue] = field(default_factory=dict)
+    tool: ToolSpec | None = None
+    seconds: float = 60.0
+
+    def spec(self, name: str) -> ToolSpec | None:
+        return self.tool if self.tool is not None and self.tool.name == name else None
+
+    def time_left(self) -> float:
+        return self.seconds
 
 
 class Below:
@@ -95,7 +103,8 @@ class MiddlewareSuite(PatientSuite):
     Subclass it as ``class TestMyMiddleware(MiddlewareSuite)`` and override
     ``open_middleware``, which gives each test one that has seen no call yet. ``tool`` is the
     tool that is called, ``arguments`` what with, and each call has a number besides, under
-    ``number_key``, that makes it another than those before. ``most_calls`` is how often one
+    ``number_key``, that makes it another than those before. ``flags`` are fields of the tool's
+    ToolSpec, for a middleware that treats some tools otherwise. ``most_calls`` is how often one
     call that fails may be passed on: more than once for one that tries again, which
     should then not wait in between. What changes calls or results overrides ``passed_on`` or
     ``answered``::
@@ -111,6 +120,7 @@ class MiddlewareSuite(PatientSuite):
     tool: ClassVar[str] = "test:echo"
     arguments: ClassVar[Mapping[str, JsonValue]] = {"list": [1, 2.5, None, True, "é"]}
     number_key: ClassVar[str] = "number"
+    flags: ClassVar[Mapping[str, Any]] = {}
     most_calls: ClassVar[int] = 1
 
     def open_middleware(self) -> AbstractAsyncContextManager[Middleware]:
@@ -129,8 +139,13 @@ class MiddlewareSuite(PatientSuite):
     ) -> ToolCall:
         """A call that was never seen before when its number was not."""
         text = to_json({**self.arguments, self.number_key: number})
-        frame = SampleFrame(session_id, {"plan": "free", "tags": ["a"]})
+        frame = SampleFrame(session_id, {"plan": "free", "tags": ["a"]}, self._spec)
         return ToolCall(f"c_{session_id}_{number}", self.tool, text, principal, frame, ["granted"])
+
+    @cached_property
+    def _spec(self) -> ToolSpec:
+        """One for all calls, as in a catalog."""
+        return ToolSpec(name=self.tool, input_schema={"type": "object"}, **self.flags)
 
     def _open(self) -> AbstractAsyncContextManager[Middleware]:
         return self.patiently(self.open_middleware())
