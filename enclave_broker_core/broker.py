@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Self
@@ -27,8 +28,9 @@ from .session import Session
 from .session_handle import SessionHandle
 from .session_store import SessionStore
 from .sessions import SessionManager
-from .stats import BrokerStats
+from .stats import BrokerStats, Counting
 from .surroundings import Surroundings, surroundings
+from .traced import Traced
 
 
 class Broker(BrokerTools):
@@ -104,7 +106,7 @@ class Broker(BrokerTools):
         self._registry.replace(self._generation.tools, keep=PROGRAM)
         await stack.enter_async_context(self._sessions)
         self._registry.on_change(self._announce)
-        self._generation.adopt()
+        self._use(self._generation)
 
     async def reload(self, make: MakeParts) -> None:
         """Swap in other parts, in one step, when all of them have opened.
@@ -128,7 +130,15 @@ class Broker(BrokerTools):
         self._sessions.set_limits(coming.parts.limits)
         going.retire(self._sessions.under_way())
         around.take(coming.opened)
-        coming.adopt()
+        self._use(coming)
+
+    def _use(self, generation: Generation) -> None:
+        generation.adopt()
+        tracer = generation.opened.tracer
+        if tracer is not None:
+            tracer.attach(self.stats)
+            for record in self._sessions.records():
+                tracer.session_began(record)
 
     @property
     def parts(self) -> Parts:
@@ -243,9 +253,15 @@ class Broker(BrokerTools):
         await self._store.check()
         await self._opened.limits.limiter.check()
 
+    @property
+    def tracer(self) -> Traced | None:
+        """What follows its requests, for those who serve it; None when nothing does."""
+        return None if self._generation is None else self._generation.opened.tracer
+
     def stats(self) -> BrokerStats:
         """Counts for operators."""
         opened = None if self._generation is None else self._generation.opened
+        runtimes = opened.runtimes if opened else {}
         return BrokerStats(
             open_sessions=self._sessions.open_count,
             tools=len(self._registry.current.tools),
@@ -254,6 +270,16 @@ class Broker(BrokerTools):
             abandoned_threads=self._threads.abandoned,
             abandoned_handlers=self._guarded.let_go_count,
             dropped_observations=opened.sinks.dropped if opened else 0,
+            sessions=Counter(record.state.value for record in self._sessions.records()),
+            queues={
+                "observations": opened.sinks.backlog if opened else 0,
+                "unsettled_ends": len(self._sessions.surroundings.unsettled) if opened else 0,
+            },
+            runtimes={
+                name: runtime.counts()
+                for name, runtime in runtimes.items()
+                if isinstance(runtime, Counting)
+            },
         )
 
     def _surround(self, store: SessionStore, tasks: TaskGroup) -> Surroundings:

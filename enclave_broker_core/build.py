@@ -26,6 +26,7 @@ from .plan import Part
 from .plugins import Plugins
 from .redaction import Redactor
 from .secrets import Secrets
+from .tracing import Headers, no_headers
 
 _log = logging.getLogger(__name__)
 
@@ -137,7 +138,7 @@ async def _again(
         raise ConfigError("the store can't be changed while the broker runs; start it anew")
     for name, value in ready.values.items():
         broker.conceal(value, name)
-    return _broker(ready, redactor).parts
+    return _broker(ready, redactor, broker).parts
 
 
 def check(
@@ -239,13 +240,18 @@ async def _ready(
     return _Ready(document, draft, sources, values)
 
 
-def _broker(ready: _Ready, redactor: Redactor) -> Broker:
+def _broker(ready: _Ready, redactor: Redactor, serving: Broker | None = None) -> Broker:
+    """``serving`` is the broker that takes the parts over, if it is not this one."""
     plan, settings = ready.draft.plan, ready.draft.settings
 
     secrets = Secrets(ready.sources, redactor)
 
+    def trace_headers() -> Headers:
+        tracer = (serving or made).tracer
+        return () if tracer is None else tracer.headers()
+
     def opened(part: Part) -> Any:
-        return _opened(part, ready.document, redactor, secrets)
+        return _opened(part, ready.document, redactor, secrets, trace_headers)
 
     if plan.store is None or plan.limiter is None:
         raise ConfigError("the configuration has no store or no limiter")
@@ -261,7 +267,7 @@ def _broker(ready: _Ready, redactor: Redactor) -> Broker:
         backend=backend,
         on_error=rates.on_error,
     )
-    return Broker(
+    made = Broker(
         providers={part.name: opened(part) for part in plan.tools},
         middleware=[opened(part) for part in plan.middleware],
         access=[opened(part) for part in plan.access],
@@ -275,14 +281,19 @@ def _broker(ready: _Ready, redactor: Redactor) -> Broker:
         audit=None if plan.audit is None else opened(plan.audit),
         sinks=[opened(part) for part in plan.sinks],
     )
+    return made
 
 
 @asynccontextmanager
 async def _opened(
-    part: Part, document: Document, redactor: Redactor, secrets: Secrets | None = None
+    part: Part,
+    document: Document,
+    redactor: Redactor,
+    secrets: Secrets | None = None,
+    trace_headers: Callable[[], Headers] = no_headers,
 ) -> AsyncIterator[Any]:
     """A part, open; its failure says where it stands, whose it is, and no secret."""
-    context = OpenContext(part.name, str(document.base_dir))
+    context = OpenContext(part.name, str(document.base_dir), trace_headers=trace_headers)
     if secrets is not None:
         context = replace(context, secret=secrets.get)
     async with AsyncExitStack() as stack:

@@ -31,8 +31,10 @@ from .redaction import Redactor
 from .secrets import EnvironmentSecrets, Secrets
 from .session_store import SessionStore
 from .sinks import Sinks, open_sinks
-from .stages import Arguments, Invoke, Limits
+from .stages import Admit, Arguments, Invoke, Limits
 from .store_abilities import AdmittingStore
+from .traced import Traced
+from .tracing import Tracer, no_headers
 
 
 @dataclass
@@ -64,6 +66,7 @@ class Composition:
     limits: Limits
     middleware: Sequence[Middleware]
     secrets: Secrets
+    tracer: Traced | None = None
 
 
 async def open_parts(
@@ -78,14 +81,19 @@ async def open_parts(
     Where no backend counts the calls, the ``store`` does if it can.
     """
 
+    tracer: Traced | None = None
+
     async def enter(given: Any, kind: str, role: str) -> Any:
-        return await stack.enter_async_context(as_part(given, kind, role))
+        headers = no_headers if tracer is None else tracer.headers
+        return await stack.enter_async_context(as_part(given, kind, role, headers))
 
     sources: list[SecretSource] = [EnvironmentSecrets()]
     if parts.secrets is not None:
         sources = [await enter(given, "secrets", "secrets") for given in parts.secrets]
     audits: list[EventSink] = [await enter(given, "sink", "audit") for given in parts.audits]
-    watchers: list[EventSink] = [await enter(given, "sink", "sinks") for given in parts.sinks]
+    watchers = [await enter(given, "sink", "sinks") for given in parts.sinks]
+    tracer = _tracer(watchers)
+    watchers = [watcher for watcher in watchers if hasattr(watcher, "observe")]
     sinks = await stack.enter_async_context(open_sinks(audits, watchers))
     policies: list[AccessPolicy] = [
         _policy(await enter(given, "access", "access")) for given in parts.access
@@ -118,11 +126,15 @@ async def open_parts(
         defers=counting is not None,
     )
     judging = [policy for policy in policies if policy.judges_arguments]
-    limits = Limits(parts.rates, limiter, None if counting is None else counting.admit)
+    admit: Admit | None = None if counting is None else counting.admit
+    if tracer is not None and admit is not None:
+        admit = tracer.admitting(admit)
+    limits = Limits(parts.rates, limiter, admit)
     found = Secrets(sources, redactor)
     invoke = Invoke(found, failures, guards, guarded)
     chain = compose(
         [
+            *(() if tracer is None else (tracer.stage,)),
             record.stage,
             access.first,
             *(middleware_stage(one) for one in middleware),
@@ -132,8 +144,27 @@ async def open_parts(
         Arguments(judging, failures).stage(invoke),
     )
     return Composition(
-        chain, access, record, sinks, runtimes, providers, policies, limits, middleware, found
+        chain,
+        access,
+        record,
+        sinks,
+        runtimes,
+        providers,
+        policies,
+        limits,
+        middleware,
+        found,
+        tracer,
     )
+
+
+def _tracer(watchers: Sequence[Any]) -> Traced | None:
+    """The one among the sinks that is a tracer. A sink that has nothing to do is None."""
+    tracers = [watcher for watcher in watchers if isinstance(watcher, Tracer)]
+    if len(tracers) > 1:
+        names = " and ".join(type(tracer).__name__ for tracer in tracers)
+        raise ConfigError(f"a broker has one tracer at most, and its sinks have more: {names}")
+    return Traced(tracers[0]) if tracers else None
 
 
 def _policy(given: Any) -> AccessPolicy:

@@ -27,6 +27,7 @@ from .models import (
     Window,
 )
 from .observations import Observation
+from .tracing import Headers, no_headers
 
 CONTRACT_VERSION = 1
 
@@ -44,12 +45,14 @@ class OpenContext:
 
     ``name`` is what the configuration calls this part, ``base_dir`` what relative paths
     in the configuration are relative to. ``secret`` gives the value that a secret has now,
-    also while the part is open; SecretError when no source knows its name.
+    also while the part is open; SecretError when no source knows its name. ``trace_headers``
+    gives what a request to another service is to carry, so that it can be seen whose it is.
     """
 
     name: str
     base_dir: str = "."
     secret: Callable[[str], Awaitable[str]] = field(default=_no_secret, repr=False)
+    trace_headers: Callable[[], Headers] = field(default=no_headers, repr=False)
 
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel, contravariant=True)
@@ -297,7 +300,11 @@ class Runtime(Protocol):
 
 
 class EventSink(Protocol):
-    """Sees every call, refused ones too, and every session. Can't change any."""
+    """Sees every call, refused ones too, and every session. Can't change any.
+
+    One that is a ``tracing.Tracer`` is told of beginnings, too. A component that has nothing to
+    do, as it is configured, yields None in place of one.
+    """
 
     async def observe(self, observation: Observation) -> None:
         """Take note. An error is logged and reported; the call's answer stays as it is."""

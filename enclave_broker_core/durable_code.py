@@ -131,7 +131,8 @@ class DurableCode(SessionCode):
                 self._left = await lane.dump()  # as it was before the run
             if self._session.is_ending:
                 raise self._session.over()
-            found = await lane.outcome(code, run_id, last=last, used=kept.used)
+            running = lane.outcome(code, run_id, last=last, used=kept.used)
+            found = await self._followed(run_id, lane, running)
             return found if last else await self._keep(lane, found)
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):

@@ -239,9 +239,7 @@ class DurableHost(Host):
         self._kept = kept
         self._shown = Shown()
 
-    async def call(
-        self, name: str, arguments: Mapping[str, Any], *, key: str | None = None
-    ) -> JsonValue:
+    async def _call(self, name: str, arguments: Mapping[str, Any], key: str | None) -> JsonValue:
         if key is None:
             raise RuntimeError("the runtime makes a call of a durable run without a key")
         return await self._kept.call(name, arguments, key)

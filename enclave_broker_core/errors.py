@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 Detail = dict[str, Any]
 
@@ -246,6 +246,23 @@ def ended_by(ending: BrokerError | None) -> BrokerError:
     if isinstance(ending, SessionError):
         return type(ending)(ending.message)
     return SessionEndedError(f"the session has ended: {ending.message}")
+
+
+REFUSALS = (
+    AccessDeniedError,
+    ApprovalRequiredError,
+    ArgumentsError,
+    MaxToolCallsError,
+    RateLimitedError,
+    UnknownToolError,
+)
+
+
+def outcome_of(failure: BrokerError) -> Literal["refused", "cancelled", "error"]:
+    """What became of a call that ended with this error."""
+    if isinstance(failure, REFUSALS):
+        return "refused"
+    return "cancelled" if isinstance(failure, SessionError) else "error"
 
 
 # The backends

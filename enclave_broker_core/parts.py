@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ from .contracts import Component, OpenContext
 from .errors import BrokerError, ConfigError, PluginError
 from .loops import running_loop
 from .plugins import Choice, Plugins
+from .tracing import Headers, no_headers
 
 
 @asynccontextmanager
@@ -62,7 +63,9 @@ def use(name: str, /, **config: Any) -> Use:
 
 
 @asynccontextmanager
-async def as_part(given: Any, kind: str, role: str) -> AsyncIterator[Any]:
+async def as_part(
+    given: Any, kind: str, role: str, trace_headers: Callable[[], Headers] = no_headers
+) -> AsyncIterator[Any]:
     """What a program passes to ``Broker``, opened for the broker's life.
 
     The name of an installed component, a ``Use``, a Component, or an async context manager
@@ -70,11 +73,12 @@ async def as_part(given: Any, kind: str, role: str) -> AsyncIterator[Any]:
     """
     if isinstance(given, str):
         given = Use(given, {})
+    context = OpenContext(role, trace_headers=trace_headers)
     if isinstance(given, Use):
         component = installed(kind, given.name)
-        given = open_component(component, _configured(component, given), OpenContext(role))
+        given = open_component(component, _configured(component, given), context)
     elif isinstance(given, Component):
-        given = open_component(given, _configured(given, Use("", {})), OpenContext(role))
+        given = open_component(given, _configured(given, Use("", {})), context)
     if isinstance(given, AbstractAsyncContextManager):
         async with given as part:
             yield part

@@ -13,16 +13,7 @@ import anyio
 from . import events
 from .calls import CallRecord, Outcome, ToolCall, call_record
 from .contracts import CallNext
-from .errors import (
-    AccessDeniedError,
-    ApprovalRequiredError,
-    ArgumentsError,
-    BrokerError,
-    MaxToolCallsError,
-    RateLimitedError,
-    SessionError,
-    UnknownToolError,
-)
+from .errors import BrokerError, outcome_of
 from .failures import Failures, blot, result_form
 from .frame import CallFrame, CallSession
 from .guard import Guard, Guarded, LetGoError, StoppedError
@@ -31,15 +22,6 @@ from .observations import CallFinished, Observation
 _log = logging.getLogger(__name__)
 
 Observe = Callable[[Observation], Awaitable[None]]
-
-REFUSALS = (
-    AccessDeniedError,
-    ApprovalRequiredError,
-    ArgumentsError,
-    MaxToolCallsError,
-    RateLimitedError,
-    UnknownToolError,
-)
 
 
 class Record:
@@ -172,11 +154,7 @@ class Record:
         code, message = "CANCELLED", "the caller cancelled it"
         outcome: Outcome = "cancelled"
         if failure is not None:
-            code, message = failure.code, failure.message
-            if isinstance(failure, REFUSALS):
-                outcome = "refused"
-            elif not isinstance(failure, SessionError):
-                outcome = "error"
+            code, message, outcome = failure.code, failure.message, outcome_of(failure)
         return events.tool_failed(frame.call_id, seconds, code, message), outcome, code
 
 

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Protocol, cast
 
 import anyio
@@ -29,6 +29,7 @@ from .json_form import NotJsonError, TooLargeError, json_text
 from .models import RunStats, SessionLimits, ToolSpec
 from .once import Once
 from .redaction import Redactor
+from .tracing import RunTrace
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Host:
         self._session = session
         self._tools: Mapping[str, ToolSpec] = {}
         self.stdout_bytes = 0
+        self.trace: RunTrace | None = None  # of the run that is on
 
     @property
     def session_id(self) -> str:
@@ -81,6 +83,10 @@ class Host:
     async def call(
         self, name: str, arguments: Mapping[str, Any], *, key: str | None = None
     ) -> JsonValue:
+        with nullcontext() if self.trace is None else self.trace.within():
+            return await self._call(name, arguments, key)
+
+    async def _call(self, name: str, arguments: Mapping[str, Any], key: str | None) -> JsonValue:
         result: JsonValue = await self._session.call(name, arguments)
         return result
 

@@ -333,8 +333,10 @@ class Session(SessionHandle):
                 self.ended.set()
                 if self._on_end is not None:
                     self._on_end(self)
+            why = None if state is SessionState.COMPLETED else self.ending
+            code = None if why is None else why.code
+            if self._around.tracer is not None:
+                self._around.tracer.session_ended(self.info(), code)
             if self._around.observe is not None and not self._lost:
-                why = None if state is SessionState.COMPLETED else self.ending
-                code = None if why is None else why.code
                 with suppress(BrokerError):  # it is in the log, and there is no call to refuse
                     await self._around.observe(SessionFinished(self.info(), code))

@@ -14,6 +14,7 @@ from .frame import Append
 from .once import Once
 from .runs import RunLane, RunningSession, busy
 from .surroundings import Surroundings
+from .traced import Running, Told
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class SessionCode:
         self._lane: RunLane | None = None
         self._taken = False
         self._runs = 0
-        self.append: Append = around.store.append
+        self.append: Append = around.append
 
     @property
     def busy(self) -> bool:
@@ -161,9 +162,15 @@ class SessionCode:
         try:
             if self._session.is_ending:
                 raise self._session.over()
-            return await lane.outcome(code, run_id, last=last)
+            return await self._followed(run_id, lane, lane.outcome(code, run_id, last=last))
         finally:
             await lane.release()
+
+    async def _followed(self, run_id: str, lane: RunLane, running: Running) -> Told:
+        tracer = self._around.tracer
+        if tracer is None:
+            return await running
+        return await tracer.run(self._session.id, run_id, lane.host, running)
 
     async def _open_lane(self, *, alone: bool) -> RunLane:
         lane = self._lane or RunLane(self._session, self._around.runtime(self._runtime))

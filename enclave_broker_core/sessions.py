@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
@@ -136,6 +136,10 @@ class SessionManager:
         """The sessions of this process that have not ended."""
         return len(self._open)
 
+    def records(self) -> Iterator[SessionRecord]:
+        """Those sessions, as they are now."""
+        return (session.info() for session in self._open.values())
+
     async def create(
         self,
         *,
@@ -190,6 +194,8 @@ class SessionManager:
         try:
             await session.start()
             self._expiry.add(session)
+            if around.tracer is not None:
+                around.tracer.session_began(record)
             if around.observe is not None:
                 await around.observe(SessionStarted(record))
         except BaseException as error:
@@ -288,6 +294,8 @@ class SessionManager:
         session.started -= max(0.0, time.time() - record.created_at)
         self._open[record.id] = session
         self._expiry.add(session)
+        if self.surroundings.tracer is not None:
+            self.surroundings.tracer.session_began(record)
         return session
 
     def _forget(self, session: Session) -> None:

@@ -32,6 +32,11 @@ class Sinks:
         self.active = bool(audits) or count > 0
         self.dropped = 0
 
+    @property
+    def backlog(self) -> int:
+        """The observations that wait for the sinks, all of them together."""
+        return sum(queue.statistics().current_buffer_used for queue in self._queues)
+
     async def observe(self, observation: Observation) -> None:
         for audit in self._audits:
             try:

@@ -11,12 +11,13 @@ from .composition import Composition
 from .contracts import CallNext, Runtime
 from .durable_runs import Durability
 from .errors import RunError
-from .frame import Asking
+from .frame import Append, Asking
 from .models import ToolSpec
 from .record import Observe
 from .redaction import Redactor
 from .registry import Catalog
 from .session_store import SessionStore
+from .traced import Traced
 from .unsettled import UnsettledEnds
 
 Visible = Callable[[Asking, Catalog], Awaitable[Mapping[str, ToolSpec]]]
@@ -39,6 +40,7 @@ class Surroundings:
     runtimes: Mapping[str, Runtime]
     default_runtime: str | None = None
     observe: Observe | None = None
+    tracer: Traced | None = None
     durability: Durability | None = None
     unsettled: UnsettledEnds = field(init=False)
 
@@ -52,6 +54,13 @@ class Surroundings:
         self.runtimes = opened.runtimes
         self.default_runtime = next(iter(opened.runtimes), None)
         self.observe = opened.sinks.observe if opened.sinks.active else None
+        self.tracer = opened.tracer
+
+    @property
+    def append(self) -> Append:
+        """The store's; timed for a tracer."""
+        append = self.store.append
+        return append if self.tracer is None else self.tracer.appending(append)
 
     def runtime(self, name: str | None) -> Runtime:
         """The runtime of this name, or the default; RunError when there is none."""

@@ -35,7 +35,10 @@ async def open_http(config: HttpConfig, context: OpenContext) -> AsyncIterator[H
     if rules.ca_file is not None:
         ca_file = str(Path(context.base_dir, rules.ca_file))
         rules = rules.model_copy(update={"ca_file": ca_file})
-    async with open_outbound(rules, origins={shape.origin for shape in shapes}) as outbound:
+    origins = {shape.origin for shape in shapes}
+    async with open_outbound(
+        rules, origins=origins, more_headers=lambda request: tuple(context.trace_headers())
+    ) as outbound:
         yield HttpTools(
             [HttpTool(shape, context.name, outbound, config.progress) for shape in shapes]
         )

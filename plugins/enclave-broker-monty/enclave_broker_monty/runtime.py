@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from enclave_broker_core.contracts import OpenContext, RuntimeHost
@@ -23,6 +23,10 @@ class MontyRuntime:
     def __init__(self, workers: Workers, config: MontyConfig) -> None:
         self._workers = workers
         self._config = config
+
+    def counts(self) -> Mapping[str, int]:
+        """How its workers are doing, for operators."""
+        return self._workers.counts()
 
     def session(self, host: RuntimeHost, state: bytes | None = None) -> MontySession:
         """Open the code state of one session; RunError for a ``state`` that is none."""

@@ -64,6 +64,16 @@ class Workers:
                 ) from None
         return self._idle.pop() if self._idle else self._another()
 
+    def counts(self) -> Mapping[str, int]:
+        """How many there may be, how many are taken, and how many runs wait for one."""
+        places = self._places.statistics()
+        free = self._places.value
+        return {
+            "workers": self._config.workers,
+            "busy": self._config.workers - free,
+            "waiting": places.tasks_waiting,
+        }
+
     def give_back(self, worker: Worker) -> None:
         """Let others have it. Its process goes back to the pool beside what goes on here."""
         worker.leave_soon()
