@@ -17,6 +17,7 @@ WASM_PAGE = 65536
 MAX_WASM_PAGES = 65536
 ROOM = 64 * 1024
 """Bytes of the buffer in the sandbox through which most messages go in."""
+SYNTAX_ERROR = 1
 SLACK = 8 * 1024 * 1024
 """What the sandbox may take beyond the limit of its JavaScript heap: its own code's copies."""
 FUNCTIONS = ("begin", "heard", "watch", "failed")
@@ -54,12 +55,17 @@ class Guest:
     # Calls
 
     def tell(self, message: bytes) -> None:
-        """Give a message to prelude.js, and let the code go on until it waits."""
-        self._with(self._machine.tell, message)
+        """Give a message to prelude.js, and let the code go on until it waits.
+
+        MemoryError when there is no room for it.
+        """
+        if self._with(self._machine.tell, message) != 0:
+            raise MemoryError
 
     def script(self, source: bytes) -> None:
         """Run a script until it waits; prelude.js says what is wrong with one that is none."""
-        self._with(self._machine.script, source)
+        if self._with(self._machine.script, source) not in (0, SYNTAX_ERROR):
+            raise MemoryError
 
     def limit(self, memory: int) -> None:
         """What the JavaScript heap may have, in bytes."""
@@ -76,15 +82,15 @@ class Guest:
         """From now on ``engine.increment_epoch`` interrupts what goes on in here."""
         self._machine.store.set_epoch_deadline(1)
 
-    def _with(self, function: Entry, message: bytes) -> None:
+    def _with(self, function: Entry, message: bytes) -> int:
         machine = self._machine
         if len(message) <= ROOM:
             machine.write(message, self._buffer)
-            function(self._buffer, len(message))
-            return
+            return function(self._buffer, len(message))
         place, length = machine.put(message)
-        function(place, length)
+        status = function(place, length)
         machine.call("qjs_free", place, length)
+        return status
 
     # States
 

@@ -226,6 +226,7 @@ class Worker:
 
 def main(connection: int, control: int) -> None:
     worker = Worker(socket.socket(fileno=connection), control)
-    # What the sandbox can't do in any case: a second wall.
+    # A dump would hold what an agent's code had.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    worker.serve()
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        worker.serve()
