@@ -17,6 +17,8 @@ from enclave_broker_core.patterns import Pattern
 from .credentials import ApiKey, Auth, Value, names_in
 from .security import Use
 
+_URLS = ("http://", "https://")
+
 
 def _pattern(text: str) -> str:
     try:
@@ -109,6 +111,13 @@ class OpenapiConfig(Frozen):
             raise ValueError("a source's name has letters, digits, '_', '.' and '-', up to 64")
         return name
 
+    @field_validator("spec")
+    @classmethod
+    def _spec(cls, spec: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
+        if isinstance(spec, str) and spec.lower().startswith(_URLS):
+            _url(spec)
+        return spec
+
     @model_validator(mode="after")
     def _timeout(self) -> Self:
         total = self.network.timeouts.total
@@ -137,4 +146,4 @@ class OpenapiConfig(Frozen):
         """Where the document is."""
         if not isinstance(self.spec, str):
             return "table"
-        return "url" if self.spec.lower().startswith(("http://", "https://")) else "file"
+        return "url" if self.spec.lower().startswith(_URLS) else "file"

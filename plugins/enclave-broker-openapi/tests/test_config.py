@@ -15,6 +15,8 @@ from enclave_broker_core.build import check
     [
         ("", "tools[0].spec: is missing"),
         ('spec = ""', "tools[0].spec: "),
+        ('spec = "https://a b/"', "tools[0].spec: the URL has no host"),
+        ('spec = "x"\ntimeout = 61', "timeout is longer than network.timeouts.total"),
         ('spec = "x"\nspecs = 1', "tools[0].specs: there is no such key; did you mean 'spec'?"),
         ('spec = "x"\nserver = "x"', "tools[0].server: the URL does not begin with http"),
         ('spec = "x"\nname = "a b"', "tools[0].name: a source's name has letters"),
