@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from enclave_broker_core.errors import StoreError
 
@@ -14,17 +16,19 @@ _DAMAGED = "it is damaged: stop the broker, and restore the file or move it away
 _LOCKED = "another program has locked it: let nothing else write to the file"
 _IO = "it can't be read or written: look at the disk, and at the system's log"
 
-_MEANINGS = {
-    sqlite3.SQLITE_FULL: _FULL,
-    sqlite3.SQLITE_READONLY: _READ_ONLY,
-    sqlite3.SQLITE_PERM: _READ_ONLY,
-    sqlite3.SQLITE_CORRUPT: _DAMAGED,
-    sqlite3.SQLITE_NOTADB: "it is no SQLite database: give the broker a file of its own",
-    sqlite3.SQLITE_BUSY: _LOCKED,
-    sqlite3.SQLITE_LOCKED: _LOCKED,
-    sqlite3.SQLITE_IOERR: _IO,
-    sqlite3.SQLITE_CANTOPEN: "it can't be opened: its directory must be there, and be readable",
-}
+_MEANINGS: Mapping[int, str] = MappingProxyType(
+    {
+        sqlite3.SQLITE_FULL: _FULL,
+        sqlite3.SQLITE_READONLY: _READ_ONLY,
+        sqlite3.SQLITE_PERM: _READ_ONLY,
+        sqlite3.SQLITE_CORRUPT: _DAMAGED,
+        sqlite3.SQLITE_NOTADB: "it is no SQLite database: give the broker a file of its own",
+        sqlite3.SQLITE_BUSY: _LOCKED,
+        sqlite3.SQLITE_LOCKED: _LOCKED,
+        sqlite3.SQLITE_IOERR: _IO,
+        sqlite3.SQLITE_CANTOPEN: "it can't be opened: its directory must be there, and be readable",
+    }
+)
 
 
 def meaning(problem: BaseException) -> str:

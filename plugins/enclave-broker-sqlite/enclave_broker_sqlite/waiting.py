@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import anyio
+import anyio.lowlevel
 
 from enclave_broker_core.loops import running_loop
 
@@ -54,14 +55,14 @@ class Loop:
         self.soon: Soon
         self.from_thread: Soon
         self.waiter: Callable[[], Waiter]
+        # What the loop itself is called by, as anyio's own way back waits for the call's end.
+        native: Any = anyio.lowlevel.current_token().native_token
         if running_loop() == "asyncio":
-            loop = asyncio.get_running_loop()
-            self.soon, self.from_thread = loop.call_soon, loop.call_soon_threadsafe
+            self.soon, self.from_thread = native.call_soon, native.call_soon_threadsafe
             self.waiter = FutureWaiter
         else:
-            import trio
-
-            soon = self.from_thread = trio.lowlevel.current_trio_token().run_sync_soon
+            soon: Soon = native.run_sync_soon
+            self.from_thread = soon
             # The first time may come before others who are to run in this turn.
             self.soon = lambda function: soon(partial(soon, function))
             self.waiter = anyio.Event

@@ -127,7 +127,7 @@ class Writer:
         if self._emptied is not None and not self._asked:
             self._emptied.set()
         # Those who go on now may ask for more: it is for the same transaction.
-        if not self._scheduled:
+        if self._asked and not self._scheduled:
             self._scheduled = True
             self._loop.soon(self._send)
 
