@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from forked_program import ForkedProgram, forked_program
 
 from enclave_broker_core import load_plugins
 from enclave_broker_core.config_schema import config_schema
@@ -39,6 +43,12 @@ use = "api_keys"
 keys = [{ hash = "%s", id = "ada" }]
 """
 PATIENCE = 30.0
+
+
+@pytest.fixture(scope="module")
+def forked() -> Iterator[ForkedProgram]:
+    with forked_program() as program:
+        yield program
 
 
 def test_it_says_where_it_listens_and_serves(started: Any) -> None:
@@ -80,13 +90,21 @@ def test_options_go_over_the_configuration(started: Any) -> None:
     ],
 )
 def test_a_mistake_is_told_and_nothing_is_served(
-    started: Any, options: tuple[str, ...], config: str, said: list[str]
+    forked: ForkedProgram,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    config: str,
+    said: list[str],
 ) -> None:
-    with started(*options, config=config) as it:
-        assert it.code() == 2
-        assert it.said == {}
-        assert [text for text in said if text not in it.stderr] == []
-        assert "Traceback" not in it.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ENCLAVE_BROKER_CONFIG", raising=False)
+    (tmp_path / "broker.toml").write_text(config)
+    port = () if "--port" in options else ("--port", "0")
+    done = forked.run(["serve", "--json", *port, *options], os.environ)
+    assert (done.returncode, '"url"' in done.stdout) == (2, False)
+    assert [text for text in said if text not in done.stderr] == []
+    assert "Traceback" not in done.stderr
 
 
 def test_a_port_that_is_taken(started: Any) -> None:
