@@ -81,8 +81,27 @@ def set_up_logging(settings: LogSettings) -> None:
     if settings.format == "json":
         handler.setFormatter(JsonFormatter())
     else:
-        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(TextFormatter())
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
+
+
+WHERE = ("session", "call", "trace", "principal")
+"""What places a line: fields of JSON, and in readable lines what follows the message."""
+
+
+class TextFormatter(logging.Formatter):
+    """A log record as a line for people; at its end, where it belongs, unless it says so itself."""
+
+    def __init__(self) -> None:
+        super().__init__("%(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        line = super().formatMessage(record)
+        known = [(key, vars(record).get(key)) for key in WHERE]
+        placed = " ".join(
+            f"{key}={item}" for key, item in known if item is not None and str(item) not in line
+        )
+        return f"{line} [{placed}]" if placed else line
 
 
 class JsonFormatter(logging.Formatter):

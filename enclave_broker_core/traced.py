@@ -65,8 +65,11 @@ class Traced:
             if trace is not None:
                 _safely(trace.end, outcome)
 
-    def request(self, method: str, headers: Mapping[str, str]) -> RequestTrace | None:
-        return _safely(self._tracer.request, method, headers)
+    def request(self, method: str, path: str, headers: Mapping[str, str]) -> RequestTrace | None:
+        return _safely(self._tracer.request, method, path, headers)
+
+    def answered(self, trace: RequestTrace, route: str | None, status: int) -> None:
+        _safely(trace.end, route, status)
 
     def headers(self) -> Headers:
         return _safely(self._tracer.headers) or ()

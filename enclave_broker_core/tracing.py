@@ -84,8 +84,8 @@ class Tracer(Protocol):
         the result and the error are the caller's, with no secret in them.
         """
 
-    def request(self, method: str, headers: Mapping[str, str]) -> RequestTrace:
-        """A request came to a server; names of headers are in lower case."""
+    def request(self, method: str, path: str, headers: Mapping[str, str]) -> RequestTrace:
+        """A server let a request in; names of headers are in lower case."""
 
     def headers(self) -> Headers:
         """What tells another service whose call the request is that is sent to it now."""

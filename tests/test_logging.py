@@ -19,7 +19,7 @@ from enclave_broker_core import (
     ToolCall,
 )
 from enclave_broker_core.contracts import CallNext
-from enclave_broker_core.logs import CALLS, LOGGING, LoggingConfig, open_logging
+from enclave_broker_core.logs import CALLS, LOGGING, LoggingConfig, TextFormatter, open_logging
 
 pytestmark = pytest.mark.anyio
 
@@ -156,3 +156,21 @@ def test_structured_lines_have_the_traceback() -> None:
 def test_structured_lines_hold_any_text() -> None:
     record = logging.getLogger("x").makeRecord("x", logging.INFO, "f", 1, "a \ud800 b", (), None)
     assert json.loads(JsonFormatter().format(record))["message"] == "a ? b"
+
+
+@pytest.mark.parametrize(
+    ("extra", "line"),
+    [
+        ({}, "WARNING x: it is late"),
+        (
+            {"principal": "ann", "call": "c_1", "session": "s_1", "trace": "ab12", "tool": "t"},
+            "WARNING x: it is late [session=s_1 call=c_1 trace=ab12 principal=ann]",
+        ),
+        ({"session": "-", "principal": "late"}, "WARNING x: it is late [session=-]"),
+    ],
+)
+def test_a_readable_line_says_where_it_belongs(extra: dict[str, str], line: str) -> None:
+    record = logging.makeLogRecord(
+        {"name": "x", "levelname": "WARNING", "msg": "it is %s", "args": ("late",), **extra}
+    )
+    assert TextFormatter().format(record) == line

@@ -69,7 +69,7 @@ class Told:
 
         return ended
 
-    def request(self, method: str, headers: Mapping[str, str]) -> Any:
+    def request(self, method: str, path: str, headers: Mapping[str, str]) -> Any:
         raise NotImplementedError
 
     def headers(self) -> list[tuple[str, str]]:
@@ -127,7 +127,7 @@ async def test_every_call_has_a_beginning_and_an_end_refused_ones_too() -> None:
             await session.call("waits")
     assert told.named("ended") == [
         ("ended", "t", "ok", None, "t", "default"),
-        ("ended", "admin:stop", "refused", "ACCESS_DENIED", None, "admin:*"),
+        ("ended", "admin:stop", "refused", "ACCESS_DENIED", None, "rules[0] admin:*"),
         ("ended", "unknown", "refused", "UNKNOWN_TOOL", None, None),
         ("ended", "waits", "cancelled", "CANCELLED", None, "default"),
     ]

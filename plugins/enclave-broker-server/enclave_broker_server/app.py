@@ -27,6 +27,7 @@ from .settings import ServerSettings
 from .streams import Streams
 from .tickets import Tickets
 from .tool_calls import ToolCallRoutes
+from .tracing import RequestTracing
 from .websocket import SocketRoutes
 
 # Longer than a ticket lives, in seconds.
@@ -44,8 +45,9 @@ def create_app(
     """The application of an open broker; mountable in any other ASGI application.
 
     Without ``authenticators`` everybody who can reach it is one anonymous principal.
-    ``routes`` are taken in besides its own, behind the same door. ``draining`` is for who
-    wants to stop it without haste.
+    ``routes`` are taken in besides its own, behind the same door: who calls is in
+    ``scope["enclave.caller"]``, the broker's tracer in ``scope["enclave.tracer"]``. ``draining``
+    is for who wants to stop it without haste.
     """
     settings = settings or ServerSettings()
     secret = settings.ticket_key
@@ -73,6 +75,6 @@ def create_app(
         OpenApiRoutes(service, version("enclave-broker-server"), secured=bool(authenticators)),
     )
     router = Resources([*(route for part in parts for route in part.routes()), *routes])
-    return Door(
-        router, settings.limits, Origins(settings), Identity(authenticators, tickets.redeem)
-    )
+    identity = Identity(authenticators, tickets.redeem)
+    tracing = RequestTracing(lambda: broker.tracer)
+    return Door(router, settings.limits, Origins(settings), identity, tracing)

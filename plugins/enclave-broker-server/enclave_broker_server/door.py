@@ -20,6 +20,7 @@ from .body import Gone, header, index_headers
 from .identity import Caller, Identity
 from .origins import Origins, cors, preflight
 from .settings import DoorLimits
+from .tracing import RequestTracing
 
 _log = logging.getLogger(__name__)
 
@@ -42,12 +43,18 @@ class Door:
     """
 
     def __init__(
-        self, app: ASGIApp, limits: DoorLimits, origins: Origins, identity: Identity
+        self,
+        app: ASGIApp,
+        limits: DoorLimits,
+        origins: Origins,
+        identity: Identity,
+        tracing: RequestTracing,
     ) -> None:
         self._app = app
         self._limits = limits
         self._origins = origins
         self._identity = identity
+        self._tracing = tracing
         self._access_log = AccessLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,6 +84,7 @@ class Door:
             await self._refuse(failed, scope, receive, sending)
         finally:
             self._access_log.write(scope, sending.status, time.monotonic() - started)
+            self._tracing.end(scope, sending.status)
 
     async def _enter(self, scope: Scope, receive: Receive, sending: _Sending) -> None:
         self._origins.require_host(scope)
@@ -90,6 +98,7 @@ class Door:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if path not in PUBLIC:
             scope["enclave.caller"] = await self._caller(scope, path)
+            self._tracing.begin(scope)
         await self._app(scope, receive, sending)
 
     async def _caller(self, scope: Scope, path: str) -> Caller:

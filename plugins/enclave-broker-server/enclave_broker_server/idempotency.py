@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_core import to_json
 from starlette.types import ASGIApp
 
-from enclave_broker_core.record import REFUSALS
+from enclave_broker_core.errors import REFUSALS
 from enclave_broker_core.session_handle import SessionHandle
 
 from .answers import Answer, HttpError

@@ -9,6 +9,8 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .tracing import ROUTE
+
 Handler = Callable[[Request], Awaitable[ASGIApp]]
 
 # A path of which the second part varies: what is before it, its name, what is behind it.
@@ -34,6 +36,7 @@ class Resource(Route):
         self._handlers = handlers
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[ROUTE] = self.path
         handler = self._handlers.get(scope["method"])
         if handler is None:
             await super().handle(scope, receive, send)  # it says what there is
