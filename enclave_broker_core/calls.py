@@ -103,6 +103,12 @@ class ToolCall(NamedTuple):
         spec: ToolSpec | None = self.frame.spec(self.name)
         return spec
 
+    @property
+    def depth(self) -> int:
+        """0 for a call of the session's own, 1 for one that its tool makes, and so on."""
+        depth: int = self.frame.depth
+        return depth
+
     def remaining(self) -> float:
         """Seconds, 0 or more, that the call may take with all that middleware does about it.
 

@@ -50,6 +50,7 @@ class SampleFrame:
     metadata: Mapping[str, JsonValue] = field(default_factory=dict)
     tool: ToolSpec | None = None
     seconds: float = 60.0
+    depth: int = 0
 
     def spec(self, name: str) -> ToolSpec | None:
         return self.tool if self.tool is not None and self.tool.name == name else None

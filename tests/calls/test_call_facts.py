@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from enclave_broker_core import Broker, SessionLimits, ToolCall, ToolSpec
+from enclave_broker_core import Broker, SessionLimits, ToolCall, ToolContext, ToolSpec
 from enclave_broker_core.contracts import CallNext
 
 pytestmark = pytest.mark.anyio
@@ -81,3 +81,25 @@ async def test_a_call_timeout_counts_from_where_the_call_began() -> None:
         await session.call("a")
     assert 9 < left[0] <= 10
     assert left[1] == 0.0
+
+
+async def test_it_knows_what_is_called_by_a_tool() -> None:
+    seen: list[tuple[str, int]] = []
+
+    async def looks(call: ToolCall, call_next: CallNext) -> Any:
+        seen.append((call.name, call.depth))
+        return await call_next(call)
+
+    broker = Broker(middleware=[looks])
+
+    @broker.tool("outer")
+    async def outer(ctx: ToolContext) -> None:
+        await ctx.call("inner")
+
+    @broker.tool("inner")
+    async def inner() -> None:
+        return None
+
+    async with broker, broker.session() as session:
+        await session.call("outer")
+    assert seen == [("outer", 0), ("inner", 1)]
