@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent
 ONCE = (
     "tests/architecture",
     "tests/docs",
+    "tests/durable",
     "tests/test_bench.py",
     "tests/test_compose_example.py",
     "tests/test_config_schema.py",
@@ -40,6 +41,8 @@ ONCE = (
 )
 # But of these, what goes through most of the code at little cost, on every version.
 EACH = (
+    "tests/durable/test_keeping.py",
+    "tests/durable/test_states.py",
     "plugins/enclave-broker-cli/tests/test_run.py",
     "plugins/enclave-broker-client/tests/test_runs.py",
     "plugins/enclave-broker-client/tests/test_sync.py",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -69,8 +69,11 @@ class World:
     idempotent, the others are not.
     """
 
-    def __init__(self, runtime: Callable[[], Any], key: str = KEY) -> None:
+    def __init__(
+        self, runtime: Callable[[], Any], key: str = KEY, store: type[Dying] = Dying
+    ) -> None:
         self.backend = SharedMemory()
+        self._store = store
         self.runtime = runtime
         self.key = key
         self.settings = SessionSettings(durable_key=key)
@@ -81,7 +84,7 @@ class World:
     async def broker(
         self, settings: SessionSettings | None = None, **parts: Any
     ) -> AsyncIterator[tuple[Broker, Dying]]:
-        store = Dying(self.backend)
+        store = self._store(self.backend)
         chosen = settings or self.settings
         made: Any = {"store": store, "runtime": self.runtime(), "sessions": chosen} | parts
         broker = Broker(**made)
@@ -130,6 +133,17 @@ class World:
             from_seq += len(found)
             if found and found[-1].type == "final":
                 return await self.log(session_id)
+
+
+async def died_or_ended(world: World, session_id: str, store: Dying) -> None:
+    async with anyio.create_task_group() as tasks:
+
+        async def first(what: Callable[[], Awaitable[object]]) -> None:
+            await what()
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(first, lambda: world.until_final(session_id))
+        tasks.start_soon(first, store.died.wait)
 
 
 NOT_REPEATED = {"pay", "pay_slowly", "held"}

@@ -20,6 +20,12 @@ async def _run(session: DurableRuntimeSession, code: str) -> None:
         await session.run(code)
 
 
+class _Slow(RecordingHost):
+    async def stdout(self, chunk: str) -> None:
+        await anyio.sleep(0.02)
+        await super().stdout(chunk)
+
+
 class _Unkept(RecordingHost):
     async def checkpoint(self, state: bytes, calls: Sequence[str]) -> None:
         raise StoreError("the store is out of reach")
@@ -92,7 +98,7 @@ class DurableRuntimeSuite(Suite):
         assert len(set(host.keys)) == 3
 
     async def test_what_was_printed_comes_before_the_checkpoint(self) -> None:
-        host = RecordingHost(durable=True)
+        host = _Slow(durable=True)
         host.release.set()
         async with self._open(host) as session:
             await session.run(self.echo_wait_add)

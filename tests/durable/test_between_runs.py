@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
 import pytest
-from durable_world import Dying, World, in_doubt, require_consistent
+from durable_world import World, died_or_ended, in_doubt, require_consistent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from step_runtime import StepRuntime
@@ -133,17 +132,6 @@ async def die_one_after_the_other(deaths: list[tuple[int, bool]]) -> None:
     else:
         assert final["error"]["code"] == "SESSION_LOST"
         assert any(call_id in final["error"]["message"] for call_id in lost)
-
-
-async def died_or_ended(world: World, session_id: str, store: Dying) -> None:
-    async with anyio.create_task_group() as tasks:
-
-        async def first(what: Callable[[], Awaitable[object]]) -> None:
-            await what()
-            tasks.cancel_scope.cancel()
-
-        tasks.start_soon(first, lambda: world.until_final(session_id))
-        tasks.start_soon(first, store.died.wait)
 
 
 async def test_a_broker_that_closes_lets_a_durable_session_go_with_nothing_in_doubt() -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
-from durable_world import KEY, World
+from durable_world import KEY, Dying, World
 
-from enclave_broker_core import RunError
+from enclave_broker_core import RunError, Session
 from enclave_broker_core.contracts import RuntimeHost
 from enclave_broker_core.durable_state import CodeState
+from enclave_broker_core.errors import StoreError
 from enclave_broker_core.seals import Seal
+from enclave_broker_core.store_abilities import Saved
 
 pytestmark = pytest.mark.anyio
 
@@ -126,6 +129,36 @@ async def test_a_call_that_begins_while_a_state_is_saved_has_begun_in_the_next()
     ]
 
 
+async def test_a_broker_that_closes_begins_no_more_calls() -> None:
+    async def act(host: RuntimeHost) -> None:
+        await host.checkpoint(b"1", ["a", "b"])
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(host.call, "held", {}, key="a"))
+            await host.call("read", {"n": 1}, key="b")
+            await closing.wait()
+            await host.checkpoint(b"2", ["a", "c"])
+            await host.call("pay_slowly", {}, key="c")
+
+    async def close() -> None:
+        await anyio.wait_all_tasks_blocked()
+        closing.set()
+        await anyio.wait_all_tasks_blocked()
+        world.hold.set()
+
+    closing = anyio.Event()
+    world = World(lambda: Acting(act))
+    async with anyio.create_task_group() as tasks, world.broker() as (broker, store):
+        session = await broker.create_session(durable=True)
+        await session.begin("")
+        while len(world.ran) < 2:
+            await anyio.lowlevel.checkpoint()
+        tasks.start_soon(close)
+    assert sorted(tool for _, _, tool in world.ran) == ["held", "read"]
+    pending = CodeState.from_bytes(store.saves[-1], Seal([KEY.encode()]), session.id).pending
+    assert pending == {"c_run_1_a": "held", "c_run_1_c": None}
+    assert list(world.backend.answers[session.id]) == ["c_run_1_a"]
+
+
 async def test_code_that_is_too_long_fails_and_is_not_kept() -> None:
     async def act(host: RuntimeHost) -> None:
         raise AssertionError("it ran")
@@ -136,6 +169,31 @@ async def test_code_that_is_too_long_fails_and_is_not_kept() -> None:
         outcome = await session.run("x" * 100_000)
     assert "longer than 10 bytes" in str(outcome.error)
     assert max(map(len, store.saves)) < 2000
+
+
+async def test_a_session_that_could_not_be_taken_up_at_once_is_there_afterwards() -> None:
+    async def act(host: RuntimeHost) -> None:
+        return None
+
+    class Unlucky(Dying):
+        failed = False
+
+        async def saved(self, session_id: str) -> Saved | None:
+            if not self.failed:
+                self.failed = True
+                raise StoreError("the store is out of reach")
+            return await super().saved(session_id)
+
+    world = World(lambda: Acting(act), store=Unlucky)
+    async with world.broker() as (broker, store):
+        session = await broker.create_session(durable=True)
+        store.die()
+    async with world.broker() as (broker, store):
+        await anyio.wait_all_tasks_blocked()
+        assert isinstance(store, Unlucky)
+        assert store.failed
+        assert broker.stats().open_sessions == 1
+        assert isinstance(await broker.get_session(session.id), Session)
 
 
 async def test_a_session_expires_when_it_would_have_wherever_it_is() -> None:

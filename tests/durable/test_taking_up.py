@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -23,7 +24,9 @@ from enclave_broker_core import (
     ToolCall,
 )
 from enclave_broker_core.contracts import CallNext
+from enclave_broker_core.durable_state import CodeState
 from enclave_broker_core.errors import RuntimeBusyError
+from enclave_broker_core.seals import Seal
 
 pytestmark = pytest.mark.anyio
 
@@ -233,10 +236,16 @@ async def test_counts_go_on() -> None:
 
 async def test_the_time_of_a_run_goes_on() -> None:
     world = World(StepRuntime)
-    async with left(world, steps(READ, ["compute"]), run_timeout=0.05) as (session_id, _):
+    seal = Seal([world.key.encode()])
+    async with left(world, steps(READ, ["compute"]), run_timeout=300) as (session_id, saves):
+        state = CodeState.from_bytes(saves[-1], seal, session_id)
+        assert 0 < state.seconds < 300
+        used = replace(state, seconds=299.99).to_bytes(seal, session_id)
+        world.backend.states[session_id] = used
         log = await ended(world, session_id)
     assert error_of(log)[0] == "DEADLINE_EXCEEDED"
     assert [event.type for event in log[-2:]] == ["deadline_exceeded", "final"]
+    assert log[-2].payload["elapsedMs"] >= 300_000
 
 
 async def test_another_run_has_to_wait_for_the_one_that_goes_on() -> None:
