@@ -83,16 +83,23 @@ class Index:
     async def conclude(self, session_id: str, whose: Whose, at: float) -> list[str]:
         """The session has ended and takes no place any more; those that are kept too long."""
         keys = self._keys
-        names = [keys.order, keys.open, keys.ended, keys.holds(whose.replica)]
-        names += self._open_of(whose)
-        over = await self._engine.run(CONCLUDE, names, [session_id, at, self._max_ended])
-        return [id.decode() for id in over]
+        while True:
+            names = [keys.open, keys.ended, keys.whose, keys.holds(whose.replica)]
+            names += self._open_of(whose)
+            arguments: list[Argument] = [session_id, at, self._max_ended, whose.to_json()]
+            over = await self._engine.run(CONCLUDE, names, arguments)
+            if over != 0:
+                return [id.decode() for id in over]
+            now = await self.whose(session_id)
+            if now is None or now.creation != whose.creation:
+                return []
+            whose = now
 
     async def hand_over(self, session_id: str, whose: Whose, dead: str, heir: str) -> None:
         """What one replica held another holds now."""
         keys = self._keys
         now = replace(whose, replica=heir)
-        names = [keys.whose, keys.holds(dead), keys.holds(heir)]
+        names = [keys.whose, keys.holds(dead), keys.holds(heir), keys.open]
         await self._engine.run(HAND_OVER, names, [session_id, whose.to_json(), now.to_json()])
 
     async def whose(self, session_id: str) -> Whose | None:

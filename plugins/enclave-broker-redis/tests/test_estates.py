@@ -119,6 +119,25 @@ async def listed_as_open(one: Replica) -> bool:
     return bool(await one.store.engine.do("ZCARD", keys.open))
 
 
+@pytest.mark.parametrize("first", ["end", "hand over"])
+async def test_an_end_while_the_session_is_handed_over(config: RedisConfig, first: str) -> None:
+    """Two heirs see to one estate when the first of them is slow."""
+    async with replicas(config.model_copy(update={"lease": 60.0}), 2) as (here, there):
+        session = await here.broker.create_session()
+        index, keys = here.store.index, here.store.keys
+        dead, heir = here.store.writing.replica, there.store.writing.replica
+        whose = await index.whose(session.id)
+        assert whose is not None
+        if first == "hand over":
+            await index.hand_over(session.id, whose, dead, heir)
+        await index.conclude(session.id, whose, time.time())
+        if first == "end":
+            await index.hand_over(session.id, whose, dead, heir)
+        for one in (dead, heir):
+            assert await here.store.engine.do("SMEMBERS", keys.holds(one)) == []
+        assert not await listed_as_open(here)
+
+
 async def test_an_heir_that_dies_in_the_middle(config: RedisConfig, judge: Judge) -> None:
     """It has given the session a token of its own, and told the lists nothing of it."""
     async with all_clean(judge), replicas(config, 3) as (here, heir, third):

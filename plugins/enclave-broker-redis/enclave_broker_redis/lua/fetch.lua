@@ -1,7 +1,9 @@
 -- Takes the commands that wait, in their order. KEYS: session, numbers of those that wait, the
 -- commands, by which token each was begun. ARGV: token, and 1 for those too that it has begun
--- already, for when an answer was lost. Returns number, command, number, …
-if redis.call('HGET', KEYS[1], 'o') ~= ARGV[1] then return {} end
+-- already, for when an answer was lost. Returns number, command, number, … Those of a session
+-- that has ended are not begun.
+local is = redis.call('HMGET', KEYS[1], 'o', 'st')
+if is[1] ~= ARGV[1] then return {} end
 local numbers = {}
 if ARGV[2] == '1' then
   local begun = redis.call('HGETALL', KEYS[4])
@@ -11,7 +13,7 @@ if ARGV[2] == '1' then
   table.sort(numbers, function(one, other) return tonumber(one) < tonumber(other) end)
 end
 for _, number in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
-  redis.call('HSET', KEYS[4], number, ARGV[1])
+  if not is[2] then redis.call('HSET', KEYS[4], number, ARGV[1]) end
   numbers[#numbers + 1] = number
 end
 redis.call('DEL', KEYS[2])

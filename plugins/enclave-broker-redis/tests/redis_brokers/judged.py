@@ -93,7 +93,8 @@ class Judge:
             f"{key} is left"
             for key in client.scan_iter(f"{self._prefix}:*", count=1000)
             if key.startswith((f"{all}holds:", f"{all}open:"))
-            or key.endswith((":q", ":qb", ":qc", ":d", ":a"))
+            # Commands that were under way when their session's holder died go with the session.
+            or (key.endswith((":q", ":qb", ":qc", ":d", ":a")) and client.pttl(key) < 0)
         ]
         listed = client.zrange(f"{all}order", 0, -1)
         ended = set(client.zrange(f"{all}ended", 0, -1))
