@@ -9,6 +9,7 @@ from typing import cast
 
 import anyio
 from anyio.abc import TaskGroup
+from pydantic_core import to_json
 
 from enclave_broker_core.contracts import RuntimeHost
 from enclave_broker_core.errors import RunError
@@ -182,8 +183,9 @@ class Run:
             "last": self._last,
         }
         if code is not None:
-            header["code"] = code
-        worker.send(frames.RUN, frames.pack(header, state))
+            # Python can have half a character in a text, which nothing can be made of.
+            header["code"] = code.encode("utf-8", "replace").decode()
+        worker.send(frames.RUN, frames.pack(to_json(header), state))
 
     async def _said(self, worker: Worker, message: bytes) -> None:
         kind, text = message[:1], message[1:]

@@ -18,6 +18,8 @@ VALUES: dict[str, Any] = {
     "({a: [1, 'é', null, true]})": {"a": [1, "é", None, True]},
     "if (true) { 5 }": 5,
     "let x = 1; x = 2": 2,
+    "'\ud800'": "?",
+    "'\u2028ü☃😀'": "\u2028ü☃😀",
     "await callTool('test:add', {a: 1, b: 2})": 3,
     "callTool('test:add', {a: 1, b: 2})": 3,
     "undefined": None,
@@ -105,6 +107,9 @@ REFUSED = {
     "with ({}) {}": "SyntaxError",
     "undeclared = 1": "ReferenceError: undeclared is not defined",
     "null.x": "TypeError",
+    "1 + \0": "SyntaxError",
+    "return \0": "SyntaxError",
+    "\ud800": "SyntaxError|ReferenceError",
 }
 
 

@@ -61,12 +61,11 @@ def frame(kind: bytes, payload: bytes = b"") -> bytes:
     return HEAD.pack(kind, len(payload)) + payload
 
 
-def pack(header: dict[str, Any], state: bytes) -> bytes:
-    """The payload of RUN."""
-    text = json.dumps(header).encode()
-    return struct.pack("<I", len(text)) + text + state
+def pack(header: bytes, state: bytes) -> bytes:
+    """The payload of RUN; the header is JSON."""
+    return COUNT.pack(len(header)) + header + state
 
 
 def unpack(payload: bytes) -> tuple[dict[str, Any], bytes]:
-    (length,) = struct.unpack_from("<I", payload)
+    (length,) = COUNT.unpack_from(payload)
     return json.loads(payload[4 : 4 + length]), payload[4 + length :]

@@ -62,10 +62,12 @@ class Guest:
         if self._with(self._machine.tell, message) != 0:
             raise MemoryError
 
-    def script(self, source: bytes) -> None:
-        """Run a script until it waits; prelude.js says what is wrong with one that is none."""
-        if self._with(self._machine.script, source) not in (0, SYNTAX_ERROR):
+    def script(self, source: bytes) -> bool:
+        """Run a script until it waits; False, and prelude.js says why, for what is none."""
+        status = self._with(self._machine.script, source)
+        if status not in (0, SYNTAX_ERROR):
             raise MemoryError
+        return status == 0
 
     def limit(self, memory: int) -> None:
         """What the JavaScript heap may have, in bytes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import resource
 import socket
 import time
@@ -46,6 +47,9 @@ class Worker:
     def serve(self) -> None:
         """Until the broker is gone."""
         self._watchdog.start()
+        # Nothing that is there now becomes garbage.
+        gc.collect()
+        gc.freeze()
         self._send(frame(frames.READY, self._guest.build))
         while True:
             kind, payload = self._receive()
@@ -180,7 +184,8 @@ class Worker:
 
     def _is_script(self, source: str) -> bool:
         self._end = None
-        self._guest.script(source.encode("utf-8", "replace") or b";")
+        if not self._guest.script(source.encode() or b";") and self._end is None:
+            self._end = frames.SYNTAX, b"SyntaxError: there is a NUL in the code"
         return not self._is_refused()
 
     def _is_body(self, code: str) -> bool:
@@ -194,7 +199,7 @@ class Worker:
 
     def _is_function(self, source: str) -> bool:
         self._end = None
-        self._guest.tell(b"f(" + source.encode("utf-8", "replace") + b")")
+        self._guest.tell(b"f(" + source.encode() + b")")
         return not self._is_refused()
 
     def _is_refused(self) -> bool:
