@@ -95,7 +95,7 @@ async def test_brokers_are_killed_again_and_again(
                 load.stop()
             watching.cancel_scope.cancel()
         until_then = time.monotonic() + PATIENCE
-        while (left := judge.left()) and time.monotonic() < until_then:
+        while (left := judge.left()) and time.monotonic() < until_then:  # noqa: ASYNC110
             await anyio.sleep(0.1)
         assert left == []
         for broker in brokers:
