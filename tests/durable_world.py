@@ -10,7 +10,14 @@ from typing import Any
 import anyio
 from shared_memory import Replica, SharedMemory
 
-from enclave_broker_core import Broker, Event, SessionSettings, ToolContext, ToolError
+from enclave_broker_core import (
+    Broker,
+    Event,
+    Session,
+    SessionSettings,
+    ToolContext,
+    ToolError,
+)
 from enclave_broker_core.errors import SessionLostError
 from enclave_broker_core.loops import running_loop
 
@@ -133,6 +140,16 @@ class World:
             from_seq += len(found)
             if found and found[-1].type == "final":
                 return await self.log(session_id)
+
+
+async def taken(broker: Broker, session_id: str, *, idle: bool = False) -> Session:
+    """The session, as soon as this broker has it or, when ``idle``, no run of it is under way."""
+    with anyio.fail_after(10):
+        while True:
+            session = await broker.get_session(session_id)
+            if isinstance(session, Session) and not (idle and session.busy):
+                return session
+            await anyio.lowlevel.checkpoint()
 
 
 async def died_or_ended(world: World, session_id: str, store: Dying) -> None:

@@ -13,6 +13,11 @@ from enclave_broker_core.contracts import RuntimeHost
 from enclave_broker_core.errors import BrokerError, RunError
 
 
+def steps(*steps: Any) -> str:
+    """A program of these steps."""
+    return json.dumps(steps)
+
+
 class StepSession:
     """The steps, each a list that begins with what to do:
 

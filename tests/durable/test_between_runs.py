@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import anyio
 import pytest
-from durable_world import World, died_or_ended, in_doubt, require_consistent
+from durable_world import World, died_or_ended, in_doubt, require_consistent, taken
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from step_runtime import StepRuntime
+from step_runtime import StepRuntime, steps
 
 from enclave_broker_core import ArgumentsError, Broker, Session, SessionSettings
 from enclave_broker_core.errors import SessionLostError
@@ -20,22 +17,8 @@ pytestmark = pytest.mark.anyio
 KEY = "k" * 32
 
 
-def steps(*steps: Any) -> str:
-    return json.dumps(steps)
-
-
 READ = ["calls", [["read", {"n": 1}]]]
 TWO_RUNS = [steps(["keep", 1], READ, ["print", "one\n"]), steps(["keep", 2], READ, ["kept"])]
-
-
-async def taken(broker: Broker, session_id: str) -> Session:
-    """The session, as soon as this broker has it and is done with what was under way."""
-    with anyio.fail_after(10):
-        while True:
-            session = await broker.get_session(session_id)
-            if isinstance(session, Session) and not session.busy:
-                return session
-            await anyio.lowlevel.checkpoint()
 
 
 async def run_all(session: Session, runs: list[str]) -> None:
@@ -67,7 +50,7 @@ async def test_a_session_goes_on_between_runs_wherever_its_broker_died(after: bo
                 await store.died.wait()
                 tasks.cancel_scope.cancel()
             async with world.broker() as (broker, _):
-                session = await taken(broker, session.id)
+                session = await taken(broker, session.id, idle=True)
                 told = [
                     e.payload for e in await world.log(session.id) if e.type == "partial_result"
                 ]
@@ -166,7 +149,7 @@ async def test_an_idle_session_is_there_after_a_restart() -> None:
     async with world.broker() as (broker, _):
         session = await broker.create_session(durable=True)
     async with world.broker() as (broker, _):
-        session = await taken(broker, session.id)
+        session = await taken(broker, session.id, idle=True)
         assert await session.call("read", {"n": 1}) == 2
         assert (await session.execute(steps(["keep", 1], ["kept"]))).unwrap() == [[1]]
 
@@ -185,7 +168,7 @@ async def test_a_run_that_fails_where_it_was_taken_up_leaves_what_was_there_befo
     runtime.computed.set()
     small = SessionSettings(durable_key=world.key, max_durable_bytes=1000)
     async with world.broker(small, runtime=runtime) as (broker, _):
-        again = await taken(broker, session.id)
+        again = await taken(broker, session.id, idle=True)
         assert (await again.run(steps(["kept"]))).unwrap() == [[1]]
     log = await world.log(session.id)
     told = [event.payload for event in log if event.type == "partial_result"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,14 +10,12 @@ from typing import Any
 
 import anyio
 import pytest
-from durable_world import World, require_consistent
-from step_runtime import StepRuntime
+from durable_world import World, require_consistent, taken
+from step_runtime import StepRuntime, steps
 
 from enclave_broker_core import (
-    Broker,
     Event,
     RunError,
-    Session,
     SessionRecord,
     SessionSettings,
     ToolCall,
@@ -29,10 +26,6 @@ from enclave_broker_core.errors import RuntimeBusyError
 from enclave_broker_core.seals import Seal
 
 pytestmark = pytest.mark.anyio
-
-
-def steps(*steps: Any) -> str:
-    return json.dumps(steps)
 
 
 READ, HELD = ["calls", [["read", {"n": 1}]]], ["calls", [["held", {}]]]
@@ -61,16 +54,6 @@ async def ended(world: World, session_id: str, **parts: Any) -> list[Event]:
             log = await world.until_final(session_id)
     require_consistent(log, world.ran)
     return log
-
-
-async def taken(broker: Broker, session_id: str) -> Session:
-    """The session, as soon as this broker has it."""
-    with anyio.fail_after(10):
-        while True:
-            session = await broker.get_session(session_id)
-            if isinstance(session, Session):
-                return session
-            await anyio.lowlevel.checkpoint()
 
 
 def error_of(log: list[Event]) -> tuple[str, str]:
@@ -277,9 +260,7 @@ async def test_a_run_whose_caller_has_gone_is_not_gone_on_with() -> None:
             tasks.cancel_scope.cancel()
         store.die()
     async with world.broker() as (broker, _):
-        again = await taken(broker, session.id)
-        while again.busy:
-            await anyio.lowlevel.checkpoint()
+        again = await taken(broker, session.id, idle=True)
         # What the runtime keeps of a run that was cancelled is its own choice.
         assert (await again.run(steps(["kept"]))).unwrap()[0][0] == 1
     assert world.ran == [(session.id, "c_run_2_1_0", "held")]

@@ -8,15 +8,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from typing import Any
 
 import pytest
-from step_runtime import StepRuntime, StepSession
+from step_runtime import StepRuntime, StepSession, steps
 
 from enclave_broker_core.contracts import Runtime, RuntimeHost
 from enclave_broker_core.errors import BrokerError
 from enclave_broker_core.testing.durable_runtimes import DurableRuntimeSuite
-
-
-def steps(*steps: list[Any]) -> str:
-    return json.dumps(steps)
 
 
 def call(*calls: tuple[str, dict[str, Any]]) -> list[Any]:
