@@ -35,6 +35,7 @@ ONCE = (
     "plugins/enclave-broker-redis/tests",
     "plugins/enclave-broker-server/tests",
     "plugins/enclave-broker-sqlite/tests/test_bounds.py",
+    "plugins/enclave-broker-sqlite/tests/test_durable.py",
     "plugins/enclave-broker-sqlite/tests/test_kill.py",
     "plugins/enclave-broker-sqlite/tests/test_model.py",
     "plugins/enclave-broker-sqlite/tests/test_opening.py",

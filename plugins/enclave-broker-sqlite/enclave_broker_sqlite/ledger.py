@@ -61,6 +61,9 @@ class Ledger:
 
     def begin(self) -> None:
         if self._stale:
+            # The disk may be full: then there is room at least where this has been written back.
+            with suppress(sqlite3.Error):
+                self._sql.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             for part in (self.log, self.folding, self.sessions):
                 part.forget()
             self.windows.recover()
