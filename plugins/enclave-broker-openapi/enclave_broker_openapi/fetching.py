@@ -108,7 +108,10 @@ class Fetcher:
         return total
 
     async def _fetch(self, uri: str, known: Stamp | None, shown: Shown) -> Fetched:
-        scheme = urlsplit(uri).scheme
+        try:
+            scheme = urlsplit(uri).scheme
+        except ValueError:
+            raise DocumentError(f"{uri[:200]!r} is no URL") from None
         if scheme in ("http", "https"):
             return await self._request(uri, known, shown)
         if scheme == "file" and self._root.startswith("file:"):
@@ -143,11 +146,11 @@ class Fetcher:
         return parse_url(uri).origin == parse_url(self._root).origin
 
     def _read_file(self, uri: str) -> bytes:
-        path = path_of(uri).resolve()
-        folder = path_of(self._root).resolve().parent
-        if not path.is_relative_to(folder):
-            raise DocumentError("it is outside of the document's folder")
         try:
+            path = path_of(uri).resolve()
+            folder = path_of(self._root).resolve().parent
+            if not path.is_relative_to(folder):
+                raise DocumentError("it is outside of the document's folder")
             if not path.is_file():
                 raise DocumentError("there is no such file")
             if path.stat().st_size > self._max_bytes:
@@ -155,6 +158,8 @@ class Fetcher:
             return path.read_bytes()
         except OSError as problem:
             raise DocumentError(f"it can't be read: {problem.strerror}") from None
+        except ValueError:
+            raise DocumentError("its path is none") from None
 
 
 def path_of(uri: str) -> Path:

@@ -17,6 +17,7 @@ from .config import OpenapiConfig
 from .fetching import Loaded, Stamp
 from .freshness import Health, Pace, State
 from .loading import Source
+from .problems import DocumentError
 from .sending import Sender
 from .tool import OperationTool
 
@@ -47,6 +48,7 @@ class OpenapiProvider:
         self._pace = pace
         self._tools: list[OperationTool] = []
         self._stamps: dict[str, Stamp] = {}
+        self._left_out: frozenset[str] = frozenset()
 
     async def tools(self) -> Sequence[Tool]:
         return list(self._tools)
@@ -62,12 +64,26 @@ class OpenapiProvider:
     async def refresh(self, publish: Publish) -> None:
         """Look at the document once; publish its tools when it has changed."""
         try:
-            if self.outcome is not None and not await self._source.has_changed(self._stamps):
+            loaded = await self._newer()
+            if loaded is None:
                 self._recovered()
-                return
-            await self.take(await self._source.load(), publish)
+            else:
+                await self.take(loaded, publish)
         except BrokerError as problem:
             self.failed(problem)
+        except Exception as problem:
+            # Of what nobody thought of, the next document may be free.
+            _log.exception("the document of %s could not be used", self._config.name)
+            self.failed(DocumentError(f"it can't be understood: {type(problem).__name__}"))
+
+    async def _newer(self) -> Loaded | None:
+        """The document when it is another than it was, or has a part that was not there."""
+        if self.outcome is None or await self._source.has_changed(self._stamps):
+            return await self._source.load()
+        if not self._left_out:
+            return None
+        loaded = await self._source.load()
+        return None if loaded.left_out.keys() == self._left_out else loaded
 
     async def take(self, loaded: Loaded, publish: Publish | None = None) -> None:
         """Make the tools of a document. Until they are published nothing of the old is gone."""
@@ -79,11 +95,12 @@ class OpenapiProvider:
         if publish is not None:
             try:
                 await publish(list(tools))
-            except BrokerError:
+            except BaseException:
                 self._tools = before
                 raise
         self.outcome = outcome
         self._stamps = dict(loaded.stamps)
+        self._left_out = frozenset(loaded.left_out)
         self._recovered()
         self._tell(outcome, loaded)
 

@@ -129,11 +129,29 @@ async def test_a_change_in_what_the_document_refers_to(
         assert list(tool.spec.input_schema["properties"]) == ["q"]
 
 
-async def test_tools_that_nobody_takes_are_not_taken(
+async def test_what_was_not_there_is_looked_for_again(
     open_tools: Any, service: Service, url: str
 ) -> None:
+    operation = {"parameters": [{"$ref": "parts.json#/P"}]}
+    document = paths(one=operation, two={}) | {"servers": [{"url": "/api"}]}
+    service.documents["/openapi.json"] = to_json(document)
+    published = Published()
+    async with open_tools(spec=f"{url}/openapi.json", refresh=QUICK) as provider:
+        assert await names(provider) == ["api:two"]
+        async with Watched(provider, published):
+            await until(lambda: len(service.given) > 5)
+            assert published.sets == []
+            service.documents["/parts.json"] = to_json({"P": {"name": "p", "in": "query"}})
+            assert await next_set(published, 0) == ["api:one", "api:two"]
+        assert len(published.sets) == 1
+
+
+@pytest.mark.parametrize("error", [ConfigError("another has a tool of that name"), ValueError("?")])
+async def test_tools_that_nobody_takes_are_not_taken(
+    open_tools: Any, service: Service, url: str, error: Exception
+) -> None:
     async def refuse(tools: Any) -> None:
-        raise ConfigError("another source has a tool of that name")
+        raise error
 
     async with open_tools(spec=f"{url}/openapi.json", refresh=QUICK) as provider:
         async with Watched(provider, refuse):

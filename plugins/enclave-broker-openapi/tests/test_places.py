@@ -54,6 +54,7 @@ async def test_what_a_document_names_is_not_reached_unless_it_may_be(
         "other": {"servers": [{"url": "http://10.0.0.1:8080/"}]},
         "ref": {"parameters": [{"$ref": "http://169.254.169.254/latest#/x"}]},
         "file": {"parameters": [{"$ref": "file:///etc/passwd#/x"}]},
+        "odd": {"parameters": [{"$ref": "http://[x#/y"}]},
     }
     document = paths(**operations) | {"servers": [{"url": "/api"}]}
     service.documents["/openapi.json"] = to_json(document)
@@ -63,6 +64,7 @@ async def test_what_a_document_names_is_not_reached_unless_it_may_be(
         assert "the host is not among the allowed ones" in reasons["GET /other"]
         assert "the host is not among the allowed ones" in reasons["GET /ref"]
         assert "is not read from here" in reasons["GET /file"]
+        assert "is no URL" in reasons["GET /odd"]
 
 
 async def test_a_file_and_what_is_beside_it(
@@ -81,6 +83,7 @@ paths:
   /two: {{get: {{parameters: [{{$ref: '../outside.yaml#/P'}}]}}}}
   /three: {{get: {{parameters: [{{$ref: 'link.yaml#/P'}}]}}}}
   /four: {{get: {{parameters: [{{$ref: 'gone.yaml#/P'}}]}}}}
+  /five: {{get: {{parameters: [{{$ref: 'a%00b.yaml#/P'}}]}}}}
 """
     (folder / "api.yaml").write_text(spec)
     published = Published()
@@ -95,6 +98,7 @@ paths:
             "it is outside of the document's folder",
             "it is outside of the document's folder",
             "there is no such file",
+            "its path is none",
         ]
         async with Watched(provider, published):
             (folder / "api.yaml").write_text(spec.replace("operationId: one", "operationId: won"))

@@ -157,6 +157,7 @@ def test_what_holds_when_nothing_is_said(place: str, style: str, explode: bool) 
         (1.0, "1"),
         (0.1, "0.1"),
         (12345678901234567890, "12345678901234567890"),
+        (["a", None, "b"], "a&color=b"),
         ({"a": None}, None),
         ([], None),
         (None, None),
