@@ -32,6 +32,7 @@ ONCE = (
     "plugins/enclave-broker-network/tests",
     "plugins/enclave-broker-quickjs/tests",
     "plugins/enclave-broker-openapi/tests",
+    "plugins/enclave-broker-otel/tests",
     "plugins/enclave-broker-redis/tests",
     "plugins/enclave-broker-server/tests",
     "plugins/enclave-broker-sqlite/tests/test_bounds.py",
