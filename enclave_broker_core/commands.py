@@ -13,6 +13,7 @@ from pydantic import BaseModel
 class Command:
     """A command of the ``enclave-broker`` program: ``build`` returns a Typer application.
 
+    A ``name`` of two words stands below a command of the program's own: ``tools import``.
     ``server_model`` is of the one that puts the broker on a network: what may stand in
     ``[server]``.
     """
