@@ -164,13 +164,20 @@ def test_a_discriminator_whose_choices_say_it_themselves_or_have_a_default() -> 
 
 
 def test_definitions_of_one_name_are_told_apart() -> None:
-    components = {"A": {"$ref": "#/components/parameters/A"}, "B": {"type": "string"}}
-    schemas = schemas_of(components, "request")
-    both = {"allOf": [{"$ref": "#/components/schemas/B"}, {"$ref": "#/components/schemas/B/type"}]}
-    names = schemas.convert(both, BASE).names
-    assert names == {"B", "type"}
-    again = {"allOf": [{"$ref": "#/components/schemas/B"}, {"$ref": "#/components"}]}
-    assert "B" in schemas.convert(again, BASE).names
+    components = {
+        "B": {"type": "string"},
+        "X": {"properties": {"B": {"type": "integer"}}},
+        "File": {"type": "boolean"},  # the name that files have here
+    }
+    places = ("B", "X/properties/B", "File")
+    node = {"prefixItems": [{"$ref": f"#/components/schemas/{place}"} for place in places]}
+    schema = whole(node, **components)
+    assert len(schema["$defs"]) == 3
+    assert "File" not in schema["$defs"]
+    assert fits(schema, ["x", 1, True])
+    assert not fits(schema, [1])
+    assert not fits(schema, ["x", "x"])
+    assert not fits(schema, ["x", 1, 1])
 
 
 def test_a_long_list_of_choices_is_described() -> None:
