@@ -62,6 +62,8 @@ class ReplicaSuite(Suite):
             found = [Served(store) for store in stores]
             for one in found:
                 tasks.start_soon(one.serve)
+            # A broker's store is served before anything is asked of it.
+            await anyio.wait_all_tasks_blocked()
             try:
                 yield backend, found
             finally:
