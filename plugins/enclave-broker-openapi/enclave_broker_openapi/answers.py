@@ -24,6 +24,12 @@ _MOST_ANSWERS = 20
 _TOKEN_AT_END = re.compile(r"[A-Za-z0-9+/=_.~%-]+\Z")
 
 
+class BusyServiceError(ToolError):
+    """The service answers later; ``retry_after`` says when, if it said so."""
+
+    retryable = True
+
+
 class Answers:
     """What an operation says of its answers."""
 
@@ -128,7 +134,7 @@ def result_of(method: str, response: OutboundResponse) -> Any:
 
 def _parsed(text: bytes, what: str) -> Any:
     try:
-        return parse(text)
+        return parse(text.removeprefix(b"\xef\xbb\xbf"))  # some write a BOM all the same
     except NotJsonError as problem:
         raise ToolError(f"the {what} is not JSON: {str(problem)[:200]}") from None
 
@@ -143,4 +149,5 @@ def failure_of(response: OutboundResponse) -> ToolError:
             # Not in the middle of what may be a secret, which then nobody would know again.
             excerpt = f"{_TOKEN_AT_END.sub('', excerpt[:LONGEST_EXCERPT])}…"
         said = f"{said}: {excerpt}"
-    return ToolError(said, retry_after=response.retry_after())
+    kind_of_error = BusyServiceError if response.status in (429, 503) else ToolError
+    return kind_of_error(said, retry_after=response.retry_after())

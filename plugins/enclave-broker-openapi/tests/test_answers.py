@@ -22,6 +22,7 @@ def answer(kind: str | None, body: bytes, status: int = 200, **headers: str) -> 
     ("kind", "body", "result"),
     [
         ("application/json", b'{"a": [1]}', {"a": [1]}),
+        ("application/json", b"\xef\xbb\xbf[1]", [1]),
         ("application/problem+json; charset=utf-8", b"1", 1),
         ("text/plain; charset=latin-1", b"\xe9", "é"),
         ("text/html", b"<p>", "<p>"),
@@ -51,8 +52,9 @@ def test_what_is_not_json_is_told(kind: str) -> None:
 
 @pytest.mark.parametrize("status", [302, 304, 400, 404, 500, 599])
 def test_what_is_no_success_is_an_error(status: int) -> None:
-    with pytest.raises(ToolError, match=f"with status {status}: no"):
+    with pytest.raises(ToolError, match=f"with status {status}: no") as caught:
         result_of("GET", answer("text/plain", b"no", status))
+    assert not caught.value.retryable
 
 
 def test_an_error_says_what_may_be_said() -> None:
@@ -61,7 +63,7 @@ def test_an_error_says_what_may_be_said() -> None:
         result_of("GET", answer("application/json", content, 503, retry_after="7"))
     assert caught.value.message.endswith("word …")
     assert 1900 < len(caught.value.message) < 2100
-    assert caught.value.retry_after == 7.0
+    assert (caught.value.retry_after, caught.value.retryable) == (7.0, True)
     with pytest.raises(ToolError, match=r"status 500$"):
         result_of("GET", answer("image/png", b"\x00" * 100, 500))
 
