@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from enclave_broker_redis.config import RedisConfig
 from redis_brokers.together import Trips, replicas
@@ -381,17 +382,24 @@ async def test_a_follower_is_told_and_does_not_look(
     async with replicas(config, 2, tools={"add": add}) as (here, there):
         session = await here.broker.create_session()
         remote = await there.broker.get_session(session.id)
-        followed = remote.events()
-        assert (await anext(followed)).type == "session_init"
-        with anyio.fail_after(20):
-            for _ in range(5):
-                await session.call("add", {"a": 1, "b": 1})
-                assert [(await anext(followed)).type for _ in range(2)] == [
-                    "tool_call",
-                    "tool_result_applied",
-                ]
-            await session.complete()
-            assert (await anext(followed)).type == "final"
+        seen, follow = anyio.create_memory_object_stream[str](100)
+
+        async def send() -> None:
+            async for event in remote.events():
+                await seen.send(event.type)
+
+        async with follow, seen, anyio.create_task_group() as tasks:
+            tasks.start_soon(send)
+            with anyio.fail_after(20):
+                assert await follow.receive() == "session_init"
+                for _ in range(5):
+                    while not there.store.wakeups.waits_for(session.id):
+                        await anyio.lowlevel.checkpoint()
+                    await session.call("add", {"a": 1, "b": 1})
+                    assert await follow.receive() == "tool_call"
+                    assert await follow.receive() == "tool_result_applied"
+                await session.complete()
+                assert await follow.receive() == "final"
 
 
 @pytest.mark.parametrize("limited", [True, False])

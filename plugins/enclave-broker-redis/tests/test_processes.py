@@ -200,7 +200,11 @@ def test_one_is_killed_and_the_follower_at_the_other_is_told(two: Two, clients: 
     assert log_of(two[0], session) == log
 
 
-def test_one_is_halted_finds_it_out_and_writes_nothing_more(two: Two, clients: Clients) -> None:
+@pytest.mark.parametrize("seconds", [0, pytest.param(10, marks=pytest.mark.soak)])
+def test_one_is_halted_finds_it_out_and_writes_nothing_more(
+    two: Two, clients: Clients, seconds: float
+) -> None:
+    """It is halted until it has lost its session, or for longer."""
     here, there = clients
     session = here.session()
     followed = Followed(two[1], session)
@@ -208,9 +212,11 @@ def test_one_is_halted_finds_it_out_and_writes_nothing_more(two: Two, clients: C
     asking.start()
     until(lambda: "tool_progress" in followed.types(), "a call under way")
     two[0].tell(signal.SIGSTOP)
+    began = time.monotonic()
     log = followed.whole()
     assert is_whole(log)
     assert log[-1]["payload"]["error"]["code"] == "SESSION_LOST"
+    time.sleep(max(0.0, began + seconds - time.monotonic()))
     two[0].tell(signal.SIGCONT)
     # The call ends there, and it is a broker like any other again.
     asking.join(PATIENCE)
