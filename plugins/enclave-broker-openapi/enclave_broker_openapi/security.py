@@ -59,7 +59,7 @@ class Security:
         if not isinstance(requirements, list):
             raise OperationError("its security is no list")
         alternatives = [one for one in requirements[:_MOST] if isinstance(one, dict)]
-        for alternative in sorted(alternatives, key=lambda one: not one):
+        for alternative in alternatives:
             uses = self._fulfilled(alternative)
             if uses:
                 return Choice(uses)

@@ -151,6 +151,13 @@ async def test_secrets_that_are_named_are_asked_for_at_each_call() -> None:
     assert "YTpi" not in repr(first)
 
 
+async def test_a_header_of_the_source_goes_over_what_is_usual() -> None:
+    [made] = outcome_of(paths(op={}), headers={"accept": "text/csv"}).made
+    async with open_outbound(NetworkRules()) as outbound:
+        found = await Authoriser(outbound).show(made.uses, secret)
+    assert made.plan.request({}, found).headers == (("accept", "text/csv"),)
+
+
 def test_no_repr_shows_a_credential() -> None:
     for auth in (BEARER, BASIC, KEY, NAMED):
         config = OpenapiConfig.model_validate({"spec": BASE, "auth": auth})
