@@ -1,5 +1,5 @@
 // Runs once in a new sandbox, before any other code. What it leaves on the global object is what
-// other code finds there; its value are the three functions that the host calls. All intrinsic
+// other code finds there; its value are the four functions that the host calls. All intrinsic
 // objects are frozen at the end, so nothing here needs to mistrust them afterwards.
 ((say) => {
   "use strict";
@@ -67,7 +67,7 @@
       return say("x" + described(error));
     }
     over = true;
-    say(text === undefined ? "x" + `a ${typeof value}` : "r" + text);
+    say(text === undefined ? `xa ${typeof value}` : "r" + text);
   }
 
   function fail(error) {
