@@ -113,8 +113,6 @@ def _connection(path: Path) -> sqlite3.Connection:
 def _prepare(sql: sqlite3.Connection, config: FileConfig) -> None:
     # Nothing is changed in a file that is not ours, or too new.
     require_known(sql)
-    # This one has to come before there is any table, and is kept in the file.
-    sql.execute("PRAGMA auto_vacuum = incremental")
     [mode] = sql.execute("PRAGMA journal_mode = wal").fetchone()
     if mode != "wal":
         raise ConfigError("it can't have a write-ahead log: it must be on a local disk")

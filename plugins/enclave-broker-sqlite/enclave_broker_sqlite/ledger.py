@@ -18,10 +18,6 @@ from .runs import Runs
 from .sessions import Sessions
 from .windows import Windows
 
-# The file is made smaller when so many of its pages, and half of them all, are not used.
-_UNUSED_PAGES = 2000
-_FREED_PAGES = 200
-
 
 class Ledger:
     """The tables, and what is known of them in memory.
@@ -45,7 +41,6 @@ class Ledger:
         self.windows = Windows(sql, self.clock.now)
         self.runs = Runs(sql, self.log)
         self._stale = False
-        self._may_shrink = True
 
     def admit(
         self, session_id: str, held: bool, event: Draft, windows: Sequence[Window]
@@ -85,7 +80,7 @@ class Ledger:
     @property
     def untidy(self) -> bool:
         """Whether there is something for ``tidy`` to do."""
-        return self.folding.due or self.sessions.leftovers or self._may_shrink
+        return self.folding.due or self.sessions.leftovers
 
     def tidy(self) -> bool:
         if self.folding.due:
@@ -96,20 +91,8 @@ class Ledger:
             self.begin()
             self.sessions.clear()
             self._sql.execute("COMMIT")
-            self._may_shrink = True
-        elif self._may_shrink:
-            self._may_shrink = self._shrink()
         else:
             return False
-        return True
-
-    def _shrink(self) -> bool:
-        """Give some pages back; whether there may be more of them."""
-        [unused] = self._sql.execute("PRAGMA freelist_count").fetchone()
-        [pages] = self._sql.execute("PRAGMA page_count").fetchone()
-        if unused < _UNUSED_PAGES or 2 * unused < pages:
-            return False
-        self._sql.execute(f"PRAGMA incremental_vacuum({_FREED_PAGES})").fetchall()
         return True
 
     def close(self) -> None:

@@ -102,13 +102,22 @@ class SqliteStore:
         else:
             kept = (_stored(call), call.call_id, answer)
             act = partial(self._file.ledger.runs.append, session_id, held, event, *kept)
-        seq: int = await self._write(session_id, act)
+        # This and its like in `admit` are `_write`, with fewer steps to each event.
+        try:
+            seq: int = await self._writer.answer(self._writer.ask(act, session_id))
+        except SessionLostError:
+            self._lost(session_id)
+            raise
         return seq
 
     async def admit(self, session_id: str, event: Draft, windows: Sequence[Window]) -> Admission:
         held = self._holders.of(session_id) is self
         act = partial(self._file.ledger.admit, session_id, held, event, windows)
-        admission: Admission = await self._write(session_id, act)
+        try:
+            admission: Admission = await self._writer.answer(self._writer.ask(act, session_id))
+        except SessionLostError:
+            self._lost(session_id)
+            raise
         return admission
 
     async def end(self, session_id: str, final: Draft, state: SessionState, at: float) -> bool:
@@ -130,9 +139,12 @@ class SqliteStore:
         try:
             return await self._writer.do(act, session_id, then=then)
         except SessionLostError:
-            if self._holder is not None:
-                self._holder.lost(session_id)
+            self._lost(session_id)
             raise
+
+    def _lost(self, session_id: str) -> None:
+        if self._holder is not None:
+            self._holder.lost(session_id)
 
     async def read(
         self, session_id: str, from_seq: int = 1, *, limit: int = 1000, wait: float | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
@@ -21,10 +21,10 @@ Then = Callable[[Any], None]
 
 
 class Waiter(Protocol):
-    """One who waits for something to be done, once."""
+    """Awaited, it returns when it is ``set``."""
 
     def set(self) -> None: ...
-    async def wait(self) -> None: ...
+    def __await__(self) -> Generator[Any, Any, Any]: ...
 
 
 class FutureWaiter:
@@ -40,8 +40,21 @@ class FutureWaiter:
         if not self._future.done():
             self._future.set_result(None)
 
-    async def wait(self) -> None:
-        await self._future
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._future.__await__()
+
+
+class EventWaiter:
+    """On other loops."""
+
+    __slots__ = ("_event", "set")
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+        self.set = self._event.set
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._event.wait().__await__()
 
 
 class Loop:
@@ -65,7 +78,7 @@ class Loop:
             self.from_thread = soon
             # The first time may come before others who are to run in this turn.
             self.soon = lambda function: soon(partial(soon, function))
-            self.waiter = anyio.Event
+            self.waiter = EventWaiter
 
 
 class Op:
@@ -97,4 +110,4 @@ class Op:
             while not self.done:
                 self.waiter = waiter()
                 with suppress(anyio.get_cancelled_exc_class()):
-                    await self.waiter.wait()
+                    await self.waiter

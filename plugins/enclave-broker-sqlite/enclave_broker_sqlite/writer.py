@@ -82,7 +82,7 @@ class Writer:
         Who is cancelled meanwhile waits for it all the same, and then is.
         """
         try:
-            await op.waiter.wait()
+            await op.waiter
         except anyio.get_cancelled_exc_class():
             await op.see_through(self._loop.waiter)
             raise
@@ -101,9 +101,9 @@ class Writer:
         with anyio.CancelScope(shield=True):
             while not self.idle:
                 self._emptied = self._loop.waiter()
-                await self._emptied.wait()
+                await self._emptied
             self._batches.put(None)
-            await self._stopped.wait()
+            await self._stopped
         self._thread.join()
 
     def _send(self) -> None:

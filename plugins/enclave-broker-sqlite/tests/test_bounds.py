@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from enclave_broker_sqlite.file import SqliteFile, open_file
 from enclave_broker_sqlite.store import SqliteStore
-from sqlite_files import Configure, size_of
+from sqlite_files import Configure
 
 from enclave_broker_core.errors import SessionNotFoundError
 from enclave_broker_core.events import Event
@@ -181,23 +181,6 @@ async def test_a_file_of_sessions_that_come_and_go_does_not_grow(kept: Any) -> N
                 await end(one.store, final(11, id), at=ENDED_AT + 20 * round + number)
             sizes.append(await one.pages())
         assert max(sizes[2:]) <= 1.1 * sizes[1]
-
-
-async def test_a_file_gets_smaller_when_much_of_it_has_gone(configure: Configure) -> None:
-    config = configure()
-    async with open_file(config) as file:
-        store = SqliteStore(file)
-        await store.create(record())
-        for _ in range(25):
-            await store.append("s_1", ("stdout", b"x" * 500_000))
-    large = size_of(config.path)
-    assert large > 12_000_000
-    async with open_file(config) as file:
-        await SqliteStore(file).delete("s_1")
-        while file.ledger.untidy:
-            await file.check()
-    # Some 8 MB that are not used are left for what comes.
-    assert size_of(config.path) < 9_000_000
 
 
 async def test_admissions_that_are_over_leave_the_file(configure: Configure) -> None:

@@ -12,8 +12,8 @@ from sqlite_files import Configure
 
 from enclave_broker_core.testing.stores import SessionStoreSuite
 
-# So few that a test which fills a session with claims does not take long.
-MAX_CLAIMS = 20
+# More than a test claims by the way, and few enough to be filled by one.
+MAX_CLAIMS = 50
 
 
 class TestSqliteStore(SessionStoreSuite):
