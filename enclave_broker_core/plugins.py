@@ -16,6 +16,7 @@ import pluggy
 from . import hookspecs
 from .commands import Command
 from .contracts import CONTRACT_VERSION, Component
+from .distributions import KNOWN_DISTRIBUTIONS
 from .errors import PluginError
 from .modules import import_file, is_file
 from .patterns import Pattern
@@ -47,26 +48,6 @@ WORDS: Mapping[str, str] = {
 
 # The kinds that are never optional: without one of them the broker would let too much pass.
 FAIL_CLOSED = frozenset({"store", "access", "limiter", "authenticator"})
-
-# What to install for a part that is not there, by kind and name.
-KNOWN_DISTRIBUTIONS: Mapping[tuple[str, str], str] = {
-    ("store", "memory"): "enclave-broker-memory",
-    ("limiter", "memory"): "enclave-broker-memory",
-    ("store", "redis"): "enclave-broker-redis",
-    ("limiter", "redis"): "enclave-broker-redis",
-    ("store", "sqlite"): "enclave-broker-sqlite",
-    ("limiter", "sqlite"): "enclave-broker-sqlite",
-    ("runtime", "monty"): "enclave-broker-monty",
-    ("runtime", "quickjs"): "enclave-broker-quickjs",
-    ("tools", "http"): "enclave-broker-http",
-    ("tools", "openapi"): "enclave-broker-openapi",
-    ("tools", "mcp"): "enclave-broker-mcp",
-    ("sink", "otel"): "enclave-broker-otel",
-    ("middleware", "otel"): "enclave-broker-otel",
-    ("middleware", "retry"): "enclave-broker-middleware",
-    ("middleware", "cache"): "enclave-broker-middleware",
-    ("middleware", "circuit_breaker"): "enclave-broker-middleware",
-}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pytest
 
 from enclave_broker_core import builtin
 from enclave_broker_core.contracts import Component
+from enclave_broker_core.distributions import KNOWN_DISTRIBUTIONS
 from enclave_broker_core.errors import PluginError
 from enclave_broker_core.hookspecs import hookimpl
 from enclave_broker_core.plugins import Choice, Plugins
@@ -268,7 +269,7 @@ def test_an_object_is_a_plugin() -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "said"),
     [
-        ("store", "redis", "no session store named 'redis'; install enclave-broker-redis"),
+        ("tools", "mcp", "no tool provider named 'mcp'; install enclave-broker-mcp"),
         ("store", "memry", "no session store named 'memry'; did you mean 'memory'?"),
         ("store", "rediss", "did you mean 'redis', of enclave-broker-redis?"),
         ("store", "xyz", "no session store named 'xyz'; there are: memory"),
@@ -282,6 +283,19 @@ def test_a_missing_part_says_what_is_near_or_what_to_install(
     with pytest.raises(PluginError) as raised:
         load("memory").find(kind, name)
     assert said in raised.value.message
+
+
+def test_every_part_of_the_plugins_here_can_be_looked_up() -> None:
+    parts = {
+        (kind, name): plugin.distribution
+        for plugin in load("*")
+        for kind, names in plugin.parts.items()
+        for name in names
+        # What these add is not asked for by name.
+        if kind not in ("command", "routes") and plugin.distribution in KNOWN_DISTRIBUTIONS.values()
+    }
+    assert ("store", "memory") in parts
+    assert {part: KNOWN_DISTRIBUTIONS.get(part) for part in parts} == parts
 
 
 def test_a_missing_part_of_a_plugin_that_failed_says_why(installed: Installed) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -18,6 +19,9 @@ from .terminal import harmless
 # What Typer adds to every application unless told not to: it would be a program of its own.
 _INSTALLS = frozenset({"install_completion", "show_completion"})
 
+# The commands of which plugins may add more: the others never wait for plugins to load.
+_EXTENDED = frozenset({"tools"})
+
 
 class Commands(typer.core.TyperGroup):
     """The built-in commands and, looked up only when they are needed, those of plugins."""
@@ -30,12 +34,14 @@ class Commands(typer.core.TyperGroup):
         return super().get_command(ctx, cmd_name) or self._added(ctx).get(cmd_name)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """A plugin's command may have two words, the first of which is a command of its own."""
-        if len(args) > 1 and not args[1].startswith("-"):
+        """A plugin's command may have two words, the first of which is ``tools``."""
+        if len(args) > 1 and args[0] in _EXTENDED and not args[1].startswith("-"):
             words = " ".join(args[:2])
-            found = self._added(ctx, quiet=True).get(words)
-            if found is not None:
-                return words, found, args[2:]
+            # What keeps plugins from loading is said by the command itself, once.
+            with suppress(BrokerError):
+                found = self._added(ctx).get(words)
+                if found is not None:
+                    return words, found, args[2:]
         return super().resolve_command(ctx, args)
 
     def _added(self, ctx: Any, *, quiet: bool = False) -> dict[str, Any]:
