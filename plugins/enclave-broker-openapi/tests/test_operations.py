@@ -289,3 +289,10 @@ def test_there_may_be_so_many_operations() -> None:
 def test_odd_documents_do_not_fall_over(odd: dict[str, Any]) -> None:
     outcome = outcome_of({**paths(op={"tags": "x", "responses": []}), **odd})
     assert len(outcome.made) + len(outcome.broken) == (0 if "paths" in odd else 1)
+
+
+@pytest.mark.parametrize(("least", "expected"), [(None, 1), (0, 1), (3, 3)])
+def test_a_text_in_a_path_is_not_empty(least: int | None, expected: int) -> None:
+    schema = TEXT if least is None else {**TEXT, "minLength": least}
+    made = one({"path": "/{a}", "parameters": [{"name": "a", "in": "path", "schema": schema}]})
+    assert made.spec.input_schema["properties"]["a"]["minLength"] == expected
