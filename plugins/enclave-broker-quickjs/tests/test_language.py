@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from enclave_broker_quickjs.quickjs_worker.bodies import has_top_level_return
 
 from enclave_broker_core.errors import RunError
 from enclave_broker_core.testing.hosts import RecordingHost
@@ -33,6 +34,17 @@ VALUES: dict[str, Any] = {
     "return 1 // the end": 1,
     "for (const x of [1, 2, 3]) { if (x > 1) return x }": 2,
     "try { return 1 } finally { console.log('done') }": 1,
+    "const a = '}'; return a": "}",
+    "return 'https://a.example/{'": "https://a.example/{",
+    # no body, whatever it looks like
+    "const f = () => { return 1 }; f()": 1,
+    "`\nreturn 1`": "\nreturn 1",
+    "'return 1'": "return 1",
+    "({return: 1}).return": 1,
+    "({return: 1}). return": 1,
+    "5 // return": 5,
+    "5 /* }\nreturn 6 */": 5,
+    "/'/.test('x'); ['return 1', 2][1] // '": 2,
     # TypeScript
     "const x: number = 1; x": 1,
     "return (1 as number)": 1,
@@ -98,6 +110,33 @@ async def test_what_code_can_be(quickjs, host) -> None:
             for last in (True, False):
                 async with runtime.session(host) as session:
                     assert await session.run(code, last=last) == value, (code, last)
+
+
+@pytest.mark.parametrize(
+    ("code", "surely"),
+    [
+        ("return 1", True),
+        ("const u = await f({a: 1}); return u.name", True),
+        ("return '}' + \"{\"", True),
+        ("return", True),
+        ("x.return", False),
+        ("x . return", False),
+        ("returned", False),
+        ("$return", False),
+        ("() => { return 1 }", False),
+        ("if (x) { return 1 }", False),
+        ("} return 1", False),
+        ("`return`", False),
+        ("1 / 2; return", False),
+        ("'it\\'s'; return 1", True),
+        ("'return", False),
+        ("<!-- return", False),
+        ("1\n--> return", False),
+        ("\\u0061; return", False),
+    ],
+)
+def test_what_surely_is_a_body(code: str, surely: bool) -> None:
+    assert has_top_level_return(code) is surely
 
 
 REFUSED = {

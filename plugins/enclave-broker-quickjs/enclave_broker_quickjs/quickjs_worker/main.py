@@ -12,6 +12,7 @@ from typing import Any
 from wasmtime import Trap, TrapCode, WasmtimeError
 
 from . import frames, packing
+from .bodies import has_top_level_return
 from .compiled import make_engine
 from .frames import frame
 from .guest import Guest, NotASavedStateError
@@ -19,6 +20,7 @@ from .typescript import NotTypeScriptError, TypeScript
 from .watchdog import Watchdog
 
 TOP_LEVEL_RETURN = b"SyntaxError: return not in a function"
+BODY = 'async function () {"use strict";%s\n}'
 OUT_OF_MEMORY = b"InternalError: out of memory"
 NEARLY = 0.75
 """Of the memory: code that has had as much and is stuck had not enough to raise an error."""
@@ -164,6 +166,8 @@ class Worker:
 
     def _begin(self, code: str, *, last: bool) -> None:
         """Run the code as the script, the function's body or the TypeScript that it is."""
+        if has_top_level_return(code) and self._is_function(BODY % code):
+            return
         source = code
         if not last and "const" in code:
             # A constant of this run may be one of the next as well.
@@ -192,7 +196,7 @@ class Worker:
         if self._end is None or not self._end[1].startswith(TOP_LEVEL_RETURN):
             return False
         refusal = self._end
-        if self._is_function('async function () {"use strict";' + code + "\n}"):
+        if self._is_function(BODY % code):
             return True
         self._end = refusal
         return False
