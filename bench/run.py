@@ -33,6 +33,7 @@ from interleaved import Figures, Measured, measure
 BENCHMARKS = (
     "brokered_call",
     "brokered_call_that_waits",
+    "traced_call",
     "against_fastmcp",
     "windows_against_limits",
     "access_decisions",

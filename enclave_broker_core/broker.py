@@ -270,7 +270,7 @@ class Broker(BrokerTools):
             abandoned_threads=self._threads.abandoned,
             abandoned_handlers=self._guarded.let_go_count,
             dropped_observations=opened.sinks.dropped if opened else 0,
-            sessions=Counter(record.state.value for record in self._sessions.records()),
+            sessions=Counter(self._sessions.states()),
             queues={
                 "observations": opened.sinks.backlog if opened else 0,
                 "unsettled_ends": len(self._sessions.surroundings.unsettled) if opened else 0,

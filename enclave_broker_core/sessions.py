@@ -140,6 +140,10 @@ class SessionManager:
         """Those sessions, as they are now."""
         return (session.info() for session in self._open.values())
 
+    def states(self) -> Iterator[str]:
+        """The state of each of them."""
+        return (session.state.value for session in self._open.values())
+
     async def create(
         self,
         *,

@@ -9,8 +9,8 @@ from pydantic import Field, SecretStr
 
 from enclave_broker_core.models import Count, Frozen, Seconds
 
-TraceExporter = Literal["otlp", "console", "none"]
-MetricExporter = Literal["otlp", "prometheus", "console", "none"]
+TraceExport = Literal["otlp", "console", "none"]
+MetricExport = Literal["otlp", "prometheus", "console", "none"]
 
 
 class OtelConfig(Frozen):
@@ -25,8 +25,8 @@ class OtelConfig(Frozen):
     in which session, call and trace they were made, and for whom.
     """
 
-    traces: TraceExporter | None = None
-    metrics: tuple[MetricExporter, ...] | None = None
+    traces: TraceExport | None = None
+    metrics: tuple[MetricExport, ...] | None = None
     endpoint: Annotated[str, Field(pattern=r"^https?://[^\s?#]+$")] | None = None
     headers: Mapping[str, SecretStr] = Field(default_factory=dict)
     service: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast, get_args
+from typing import Any, get_args
 from uuid import uuid4
 
 from importlib_metadata import version
@@ -15,22 +15,27 @@ from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import (
     ConsoleMetricExporter,
+    MetricExporter,
     MetricReader,
+    MetricsData,
     PeriodicExportingMetricReader,
 )
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import (
     BatchSpanProcessor,
     ConsoleSpanExporter,
     SimpleSpanProcessor,
 )
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from prometheus_client import CollectorRegistry
 
 from enclave_broker_core.errors import ConfigError
 
-from .config import MetricExporter, OtelConfig, TraceExporter
+from .config import MetricExport, OtelConfig, TraceExport
+from .light import LightTracer
+from .tallies import Tallies
 
 SCOPE = "enclave-broker"
 PATHS = {"TRACES": "/v1/traces", "METRICS": "/v1/metrics"}
@@ -41,7 +46,9 @@ class Providers:
     """Those that there are to be; ``registry`` is what Prometheus reads."""
 
     tracing: TracerProvider | None = None
+    tracer: LightTracer | None = None
     metering: MeterProvider | None = None
+    tallies: Tallies = field(default_factory=Tallies)
     registry: CollectorRegistry | None = None
 
     def shut_down(self) -> None:
@@ -50,6 +57,28 @@ class Providers:
             self.tracing.shutdown()
         if self.metering is not None:
             self.metering.shutdown()
+
+
+class Periodically(PeriodicExportingMetricReader):
+    """Has an exporter send the gauges and the tallies from time to time."""
+
+    def __init__(self, tallies: Tallies, exporter: MetricExporter, interval: float | None) -> None:
+        self._tallies = tallies
+        super().__init__(exporter, interval)
+
+    def _receive_metrics(self, metrics_data: MetricsData, *given: Any, **more: Any) -> None:
+        super()._receive_metrics(self._tallies.beside(metrics_data), *given, **more)
+
+
+class WhenAsked(PrometheusMetricReader):
+    """Shows the gauges and the tallies to whoever reads ``registry``."""
+
+    def __init__(self, tallies: Tallies, registry: CollectorRegistry) -> None:
+        self._tallies = tallies
+        super().__init__(scope_info_enabled=False, registry=registry)
+
+    def _receive_metrics(self, metrics_data: MetricsData, *given: Any, **more: Any) -> None:
+        super()._receive_metrics(self._tallies.beside(metrics_data), *given, **more)
 
 
 @dataclass(frozen=True)
@@ -78,14 +107,13 @@ def make_providers(config: OtelConfig, variables: Variables) -> Providers:
         return made
     resource = _resource(config)
     traces = [config.traces] if config.traces else variables.exporters("TRACES")
-    _require(traces, get_args(TraceExporter), "OTEL_TRACES_EXPORTER")
+    _require(traces, get_args(TraceExport), "OTEL_TRACES_EXPORTER")
     if "none" not in traces and traces:
-        made.tracing = _tracing(config, resource, tuple(traces))
+        _trace(made, config, resource, tuple(traces))
     metrics = variables.exporters("METRICS") if config.metrics is None else config.metrics
-    _require(metrics, get_args(MetricExporter), "OTEL_METRICS_EXPORTER")
+    _require(metrics, get_args(MetricExport), "OTEL_METRICS_EXPORTER")
     if "none" not in metrics and metrics:
-        made.registry = CollectorRegistry() if "prometheus" in metrics else None
-        made.metering = _metering(config, resource, tuple(metrics), made.registry)
+        made.metering = _metering(config, resource, tuple(metrics), made)
     return made
 
 
@@ -125,36 +153,41 @@ def _otlp(config: OtelConfig, signal: str) -> dict[str, Any]:
     return given
 
 
-def _tracing(config: OtelConfig, resource: Resource, exporters: tuple[str, ...]) -> TracerProvider:
+def _trace(
+    made: Providers, config: OtelConfig, resource: Resource, exporters: tuple[str, ...]
+) -> None:
     sampler = None if config.sample is None else ParentBasedTraceIdRatio(config.sample)
     provider = TracerProvider(sampler, resource, shutdown_on_exit=False)
+    processors: list[SpanProcessor] = []
     for name in exporters:
         if name == "otlp":
             exporter = OTLPSpanExporter(**_otlp(config, "TRACES"))
-            provider.add_span_processor(BatchSpanProcessor(exporter))
+            processors.append(BatchSpanProcessor(exporter))
         else:
-            provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter()))
-    return provider
+            processors.append(SimpleSpanProcessor(ConsoleSpanExporter()))
+        provider.add_span_processor(processors[-1])
+    made.tracing = provider
+    scope = InstrumentationScope(SCOPE, version("enclave-broker-otel"))
+    made.tracer = LightTracer(
+        provider.sampler, provider.id_generator, provider.resource, scope, processors
+    )
 
 
 def _metering(
     config: OtelConfig,
     resource: Resource,
     exporters: tuple[str, ...],
-    registry: CollectorRegistry | None,
+    made: Providers,
 ) -> MeterProvider:
     interval = None if config.interval is None else config.interval * 1000
     readers: list[MetricReader] = []
     for name in exporters:
         if name == "otlp":
             exporter = OTLPMetricExporter(**_otlp(config, "METRICS"))
-            readers.append(PeriodicExportingMetricReader(exporter, interval))
+            readers.append(Periodically(made.tallies, exporter, interval))
         elif name == "console":
-            readers.append(PeriodicExportingMetricReader(ConsoleMetricExporter(), interval))
+            readers.append(Periodically(made.tallies, ConsoleMetricExporter(), interval))
         else:
-            readers.append(
-                PrometheusMetricReader(
-                    scope_info_enabled=False, registry=cast(CollectorRegistry, registry)
-                )
-            )
+            made.registry = CollectorRegistry()
+            readers.append(WhenAsked(made.tallies, made.registry))
     return MeterProvider(readers, resource, shutdown_on_exit=False)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
-from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from enclave_broker_core.calls import RunOutcome
 from enclave_broker_core.errors import BrokerError, RateLimitedError
@@ -14,8 +13,9 @@ from enclave_broker_core.stats import BrokerStats
 from enclave_broker_core.tracing import CallEnd
 
 from . import names
-from .bounded import OTHER, Bounded, known_method, tool_label
+from .bounded import OTHER, Bounded, tool_label
 from .names import METRICS
+from .tallies import Tallies
 
 DENIALS = frozenset({"ACCESS_DENIED", "APPROVAL_REQUIRED"})
 CODES = 100
@@ -29,36 +29,22 @@ class Meters:
     They are read by the exporter's thread, which must not look into a broker at work.
     """
 
-    def __init__(self, meter: Meter, max_values: int) -> None:
+    def __init__(self, meter: Meter, tallies: Tallies, max_values: int) -> None:
         self._tools = Bounded(max_values)
         self._rules = Bounded(max_values)
         self._codes = Bounded(CODES)
         self.latest: BrokerStats | None = None
-        counters = {
-            name: meter.create_counter(name, metric.unit, metric.description)
-            for name, metric in METRICS.items()
-            if metric.kind == "counter"
-        }
-        histograms = {
-            name: meter.create_histogram(
-                name,
-                metric.unit,
-                metric.description,
-                explicit_bucket_boundaries_advisory=metric.buckets,
-            )
-            for name, metric in METRICS.items()
-            if metric.kind == "histogram"
-        }
-        self._calls: Counter = counters["enclave.tool.calls"]
-        self._durations: Histogram = histograms["gen_ai.execute_tool.duration"]
-        self._denials = counters["enclave.access.denials"]
-        self._refusals = counters["enclave.limiter.refusals"]
-        self._runs = histograms["enclave.run.duration"]
-        self._started = counters["enclave.sessions.started"]
-        self._sessions = histograms["enclave.session.duration"]
-        self._lag = histograms["enclave.event_loop.lag"]
-        self._stored = histograms["enclave.store.operation.duration"]
-        self._requests = histograms["http.server.request.duration"]
+        counts, times = tallies.counts, tallies.times
+        self._calls = counts["enclave.tool.calls"].add
+        self._durations = times["gen_ai.execute_tool.duration"].record
+        self._denials = counts["enclave.access.denials"].add
+        self._refusals = counts["enclave.limiter.refusals"].add
+        self._runs = times["enclave.run.duration"].record
+        self._started = counts["enclave.sessions.started"].add
+        self._sessions = times["enclave.session.duration"].record
+        self._lag = times["enclave.event_loop.lag"].record
+        self._stored = times["enclave.store.operation.duration"].record
+        self._requests = times["http.server.request.duration"].record
         for name, observed in OBSERVED.items():
             metric = METRICS[name]
             make = (
@@ -76,58 +62,45 @@ class Meters:
         return read
 
     def call(self, spec: ToolSpec | None, end: CallEnd, seconds: float) -> None:
-        attributes: dict[str, Any] = {
-            names.TOOL: tool_label(spec, self._tools),
-            names.OUTCOME: end.outcome,
-        }
-        self._durations.record(seconds, attributes)
+        tool = tool_label(spec, self._tools)
+        self._durations(seconds, tool, end.outcome)
         if end.code is None:
-            self._calls.add(1, attributes)
+            self._calls(tool, end.outcome, None)
             return
         code = self._codes.of(end.code)
-        self._calls.add(1, {**attributes, names.ERROR: code})
+        self._calls(tool, end.outcome, code)
         if isinstance(end.error, RateLimitedError):
-            self._refusals.add(1, {names.SCOPE: end.error.scope})
+            self._refusals(end.error.scope)
         elif code in DENIALS:
             rule = OTHER if end.decision is None else self._rules.of(end.decision.rule)
-            self._denials.add(1, {names.RULE: rule, names.ERROR: code})
+            self._denials(rule, code)
 
     def run(self, outcome: RunOutcome | None, seconds: float) -> None:
-        self._runs.record(seconds, run_attributes(outcome, self._codes))
+        if outcome is None:
+            self._runs(seconds, "cancelled", None)
+        elif outcome.error is None:
+            self._runs(seconds, "ok", None)
+        else:
+            error = outcome.error
+            code = self._codes.of(error.code) if isinstance(error, BrokerError) else OTHER
+            self._runs(seconds, "error", code)
 
     def session_began(self) -> None:
-        self._started.add(1)
+        self._started()
 
     def session_ended(self, record: SessionRecord, code: str | None) -> None:
-        attributes = {names.STATE: record.state.value}
-        if code is not None:
-            attributes[names.ERROR] = self._codes.of(code)
-        ended_at = record.ended_at or record.created_at
-        self._sessions.record(max(0.0, ended_at - record.created_at), attributes)
+        seconds = max(0.0, (record.ended_at or record.created_at) - record.created_at)
+        known = None if code is None else self._codes.of(code)
+        self._sessions(seconds, record.state.value, known)
 
     def request(self, method: str, route: str | None, status: int, seconds: float) -> None:
-        attributes: dict[str, Any] = {names.METHOD: known_method(method)}
-        if route is not None:
-            attributes[names.ROUTE] = route
-        if status:
-            attributes[names.STATUS] = status
-        self._requests.record(seconds, attributes)
+        self._requests(seconds, method, route, status or None)
 
     def stored(self, operation: str, seconds: float) -> None:
-        self._stored.record(seconds, {names.OPERATION: operation})
+        self._stored(seconds, operation)
 
     def lagged(self, seconds: float) -> None:
-        self._lag.record(seconds)
-
-
-def run_attributes(outcome: RunOutcome | None, codes: Bounded) -> dict[str, str]:
-    """How a run ended; the code is that of its error."""
-    if outcome is None:
-        return {names.OUTCOME: "cancelled"}
-    if outcome.error is None:
-        return {names.OUTCOME: "ok"}
-    code = outcome.error.code if isinstance(outcome.error, BrokerError) else OTHER
-    return {names.OUTCOME: "error", names.ERROR: codes.of(code)}
+        self._lag(seconds)
 
 
 def _sessions(stats: BrokerStats) -> Iterable[Observation]:

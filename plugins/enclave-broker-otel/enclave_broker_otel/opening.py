@@ -52,10 +52,11 @@ async def open_otel(config: OtelConfig, context: OpenContext) -> AsyncIterator[O
 def _tracer(config: OtelConfig, providers: Providers) -> OtelTracer:
     own = version("enclave-broker-otel")
     spans = meters = None
-    if providers.tracing is not None:
-        spans = Spans(providers.tracing.get_tracer(SCOPE, own))
+    if providers.tracer is not None:
+        spans = Spans(providers.tracer)
     if providers.metering is not None:
-        meters = Meters(providers.metering.get_meter(SCOPE, own), config.max_values)
+        meter = providers.metering.get_meter(SCOPE, own)
+        meters = Meters(meter, providers.tallies, config.max_values)
     return OtelTracer(config, spans, meters, providers.registry)
 
 

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AttributeValue
 
 from enclave_broker_core.calls import ToolCall
 from enclave_broker_core.models import SessionRecord, SessionState, ToolSpec
@@ -21,6 +22,7 @@ from enclave_broker_core.redaction import Redactor
 
 from . import names
 from .bounded import CLIENT, LONGEST, known_method
+from .light import LightTracer
 from .where import KEY, Where
 
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -29,18 +31,20 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 class Spans:
     """Begins spans, and knows those of the sessions that have not ended."""
 
-    def __init__(self, tracer: Tracer) -> None:
+    def __init__(self, tracer: LightTracer) -> None:
         self._tracer = tracer
         self._sessions: dict[str, Span] = {}
 
     def session(self, record: SessionRecord) -> None:
         who = record.principal
-        attributes: dict[str, str] = {names.SESSION: record.id}
+        attributes: dict[str, AttributeValue] = {names.SESSION: record.id}
         if who is not None:
             attributes[names.PRINCIPAL] = who.id
             if who.tenant is not None:
                 attributes[names.TENANT] = who.tenant
-        self._sessions[record.id] = self._tracer.start_span("session", attributes=attributes)
+        self._sessions[record.id] = self._tracer.start(
+            "session", contexts.get_current(), attributes
+        )
 
     def session_ended(self, record: SessionRecord, code: str | None) -> None:
         span = self._sessions.pop(record.id, None)
@@ -62,18 +66,18 @@ class Spans:
 
     def run(self, session_id: str, run_id: str) -> Span:
         parent, links = self._parent(session_id)
-        attributes = {names.SESSION: session_id, names.RUN: run_id}
-        return self._tracer.start_span("run", parent, attributes=attributes, links=links)
+        attributes: dict[str, AttributeValue] = {names.SESSION: session_id, names.RUN: run_id}
+        return self._tracer.start("run", parent, attributes, links=links)
 
     def call(self, call: ToolCall, spec: ToolSpec | None, redactor: Redactor) -> Span:
         session_id = call.session_id
         parent, links = self._parent(session_id)
         name = redactor.text(call.name)[:LONGEST] if spec is None else spec.name
-        return self._tracer.start_span(
+        return self._tracer.start(
             # What callers make up is no name to group spans by.
             "execute_tool" if spec is None else f"execute_tool {name}",
             parent,
-            attributes={
+            {
                 names.GEN_AI: "execute_tool",
                 names.TOOL: name,
                 names.TYPE: "function" if name.startswith(CLIENT) else "extension",
@@ -85,11 +89,11 @@ class Spans:
 
     def request(self, method: str, path: str, headers: Mapping[str, str]) -> Span:
         carrier = {key: headers[key] for key in ("traceparent", "tracestate") if key in headers}
-        return self._tracer.start_span(
+        return self._tracer.start(
             known_method(method),
             _PROPAGATOR.extract(carrier, contexts.get_current()),
-            SpanKind.SERVER,
             {names.METHOD: known_method(method), names.PATH: path},
+            kind=SpanKind.SERVER,
         )
 
     def _parent(self, session_id: str) -> tuple[Context, Sequence[Link]]:
