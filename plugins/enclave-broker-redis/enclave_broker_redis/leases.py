@@ -12,6 +12,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
 
 import anyio
 
@@ -67,6 +68,7 @@ class Leases:
         self._due: Sequence[str] = ()
         self._living: set[str] = set()
         self._offered: dict[str, None] = {}
+        self._renewed_at = self._lenient_until = monotonic()
 
     async def begin(self) -> None:
         """Be a replica that lives."""
@@ -85,13 +87,27 @@ class Leases:
             if not self.silent:
                 try:
                     due = await self._renewed()
-                    self._due = await self._again(lost) if due is None else due
+                    if due is None:
+                        due = await self._again(lost)
+                    self._due = due if self._may_judge() else ()
                     troubled = False
                 except StoreError as problem:
                     if not troubled:
                         _log.warning("the lease of this broker can't be renewed: %s", problem)
                     troubled = True
             await anyio.sleep(self.seconds / RENEWALS)
+
+    def _may_judge(self) -> bool:
+        """Whether a lease that is over means that its replica has gone.
+
+        Not while nobody could renew any: after this one could not for the length of a lease,
+        the others have as long to say that they live.
+        """
+        now = monotonic()
+        if now - self._renewed_at > self.seconds:
+            self._lenient_until = now + self.seconds
+        self._renewed_at = now
+        return now >= self._lenient_until
 
     async def _again(self, lost: Callable[[], None]) -> Sequence[str]:
         """The lease is gone: let all go that it was for, and be another from now on."""

@@ -175,12 +175,6 @@ async def test_a_session_that_the_heir_can_not_end_at_first(
         here.silence(silent=False)
 
 
-async def lives(one: Replica) -> bool:
-    """Whether its lease lasts, as far as this clock and the server's are one."""
-    end = await one.store.engine.do("ZSCORE", one.store.keys.replicas, one.store.writing.replica)
-    return end is not None and float(end) > 1000 * time.time()
-
-
 async def test_what_is_left_when_all_have_gone_is_seen_to_by_the_next(
     config: RedisConfig, judge: Judge
 ) -> None:
@@ -188,7 +182,7 @@ async def test_what_is_left_when_all_have_gone_is_seen_to_by_the_next(
         session = await last.broker.create_session()
         last.silence()
         with anyio.fail_after(PATIENCE):
-            while await lives(last):  # noqa: ASYNC110
+            while await last.lives():  # noqa: ASYNC110
                 await anyio.sleep(0.05)
         async with all_clean(judge), replicas(config, 1) as [next_one]:
             assert await kinds(next_one, session.id) == ["session_init", "final"]

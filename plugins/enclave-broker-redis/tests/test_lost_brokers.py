@@ -153,6 +153,31 @@ async def created(one: Replica) -> Any:
                 await anyio.sleep(0.05)
 
 
+async def test_nobody_is_dead_because_nobody_could_be_heard(config: RedisConfig) -> None:
+    """As after a server's failure: all leases are over, and one broker is heard first."""
+    lease = 2.0
+    async with replicas(config.model_copy(update={"lease": lease}), 3, tools={}) as three:
+        sessions = [await one.broker.create_session() for one in three]
+        for one in three:
+            one.silence()
+        with anyio.fail_after(PATIENCE):
+            while any([await one.lives() for one in three]):  # noqa: ASYNC110
+                await anyio.sleep(0.05)
+            three[0].silence(silent=False)
+            while not await three[0].lives():  # noqa: ASYNC110
+                await anyio.sleep(0.05)
+            # Long enough for it to look at the leases of the others.
+            await anyio.sleep(lease / 3 + 0.1)
+            for one in three:
+                one.silence(silent=False)
+            while not all([await one.lives() for one in three]):  # noqa: ASYNC110
+                await anyio.sleep(0.05)
+        assert [session.state for session in sessions] == [SessionState.RUNNING] * 3
+        # Only now and then: it does see when one has gone.
+        three[1].silence()
+        assert (await log_of(three[0], sessions[1].id))[-1] == (2, "final")
+
+
 async def test_what_was_asked_of_nobody_is_answered(config: RedisConfig) -> None:
     """Also what nobody has begun yet when the holder goes."""
     async with replicas(config, 2) as (here, there):

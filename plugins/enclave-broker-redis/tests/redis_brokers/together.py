@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +27,12 @@ class Replica:
     def silence(self, silent: bool = True) -> None:
         """Let it say nothing more of its lease, as if the whole process stood still."""
         self.store.serving.leases.silent = silent
+
+    async def lives(self) -> bool:
+        """Whether its lease lasts, as far as this clock and the server's are one."""
+        store = self.store
+        end = await store.engine.do("ZSCORE", store.keys.replicas, store.writing.replica)
+        return end is not None and float(end) > 1000 * time.time()
 
 
 @asynccontextmanager
