@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 
 import brokered_call
 from brokered_call import Case, calls
@@ -45,36 +45,42 @@ server.serve_forever()
 """
 
 
-@asynccontextmanager
-async def cases() -> AsyncIterator[Mapping[str, Case]]:
+@contextmanager
+def collector() -> Iterator[str]:
+    """Its address."""
     with subprocess.Popen([sys.executable, "-c", COLLECTOR], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        url = f"http://127.0.0.1:{int(process.stdout.readline())}"
         try:
-            traces = use("otel", endpoint=url, traces="otlp", metrics=["none"])
-            both = use("otel", endpoint=url, traces="otlp", metrics=["otlp"])
-            sampled = use("otel", endpoint=url, traces="otlp", metrics=["otlp"], sample=0)
-            async with (
-                brokered_call.broker(None) as plain,
-                brokered_call.broker(None, sinks=[use("otel", traces="none")]) as off,
-                brokered_call.broker(None, sinks=[traces]) as traced,
-                brokered_call.broker(None, sinks=[both]) as measured,
-                brokered_call.broker(None, sinks=[sampled]) as unsampled,
-                plain.session() as in_plain,
-                off.session() as in_off,
-                traced.session() as in_traced,
-                measured.session() as in_measured,
-                unsampled.session() as in_unsampled,
-            ):
-                yield {
-                    "not followed": calls(in_plain),
-                    "without an exporter": calls(in_off),
-                    "traces": calls(in_traced),
-                    "traces and metrics": calls(in_measured),
-                    "metrics, no trace sampled": calls(in_unsampled),
-                }
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
         finally:
             process.kill()
+
+
+@asynccontextmanager
+async def cases() -> AsyncIterator[Mapping[str, Case]]:
+    with collector() as url:
+        traces = use("otel", endpoint=url, traces="otlp", metrics=["none"])
+        both = use("otel", endpoint=url, traces="otlp", metrics=["otlp"])
+        sampled = use("otel", endpoint=url, traces="otlp", metrics=["otlp"], sample=0)
+        async with (
+            brokered_call.broker(None) as plain,
+            brokered_call.broker(None, sinks=[use("otel", traces="none", metrics=["none"])]) as off,
+            brokered_call.broker(None, sinks=[traces]) as traced,
+            brokered_call.broker(None, sinks=[both]) as measured,
+            brokered_call.broker(None, sinks=[sampled]) as unsampled,
+            plain.session() as in_plain,
+            off.session() as in_off,
+            traced.session() as in_traced,
+            measured.session() as in_measured,
+            unsampled.session() as in_unsampled,
+        ):
+            yield {
+                "not followed": calls(in_plain),
+                "without an exporter": calls(in_off),
+                "traces": calls(in_traced),
+                "traces and metrics": calls(in_measured),
+                "metrics, no trace sampled": calls(in_unsampled),
+            }
 
 
 async def measured(repetitions: int, short: bool) -> Measured:

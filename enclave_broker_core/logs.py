@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
@@ -89,6 +89,15 @@ WHERE = ("session", "call", "trace", "principal")
 """What places a line: fields of JSON, and in readable lines what follows the message."""
 
 
+def placed(record: logging.LogRecord) -> Mapping[str, Any]:
+    """What a tracer noted of where the record was made, in its ``placed``.
+
+    It can't be among the record's own attributes, where it would keep ``extra`` from naming it.
+    """
+    found = vars(record).get("placed")
+    return found if isinstance(found, Mapping) else {}
+
+
 class TextFormatter(logging.Formatter):
     """A log record as a line for people; at its end, where it belongs, unless it says so itself."""
 
@@ -97,17 +106,20 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         line = super().formatMessage(record)
-        known = [(key, vars(record).get(key)) for key in WHERE]
-        placed = " ".join(
+        found = {**placed(record), **vars(record)}
+        known = [(key, found.get(key)) for key in WHERE]
+        where = " ".join(
             f"{key}={item}" for key, item in known if item is not None and str(item) not in line
         )
-        return f"{line} [{placed}]" if placed else line
+        return f"{line} [{where}]" if where else line
 
 
 class JsonFormatter(logging.Formatter):
     """A log record as one line of JSON, with what was passed in ``extra``."""
 
-    _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+    _STANDARD = frozenset(
+        {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "placed"}
+    )
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -116,6 +128,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        line |= placed(record)
         line |= {key: item for key, item in vars(record).items() if key not in self._STANDARD}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)

@@ -167,6 +167,11 @@ def test_structured_lines_hold_any_text() -> None:
             "WARNING x: it is late [session=s_1 call=c_1 trace=ab12 principal=ann]",
         ),
         ({"session": "-", "principal": "late"}, "WARNING x: it is late [session=-]"),
+        ({"placed": {"session": "s_1"}}, "WARNING x: it is late [session=s_1]"),
+        (
+            {"placed": {"session": "s_1", "trace": "ab12"}, "session": "s_2"},
+            "WARNING x: it is late [session=s_2 trace=ab12]",
+        ),
     ],
 )
 def test_a_readable_line_says_where_it_belongs(extra: dict[str, str], line: str) -> None:
