@@ -13,7 +13,7 @@ from sqlite_files import Configure
 
 from enclave_broker_core.errors import SessionNotFoundError
 from enclave_broker_core.events import Event
-from enclave_broker_core.models import Principal, Window
+from enclave_broker_core.models import Claim, Principal, Window
 from enclave_broker_core.testing.samples import (
     ENDED_AT,
     call,
@@ -200,3 +200,38 @@ async def test_admissions_that_are_over_leave_the_file(configure: Configure) -> 
             await one.store.sweep(0.0)
         assert await one.count("window_sets") == 0
         assert await one.count("admissions") == 0
+
+
+async def test_a_page_goes_on_from_what_was_moved_into_what_is_recent(kept: Any) -> None:
+    async with kept() as one:
+        await one.store.create(record())
+        for seq in (1, 2, 3):
+            await write(one.store, event(seq), call=call(f"c_{seq}"))
+        await one.tidied()
+        one.file.ledger.folding.rows = 1000
+        for seq in (4, 5, 6):
+            await write(one.store, event(seq), call=call(f"c_{seq}"))
+        assert (await one.count("events"), await one.count("recent")) == (3, 3)
+        for first, limit in ((1, 2), (2, 3), (1, 6), (3, 9), (4, 2), (6, 5), (7, 1)):
+            last = min(6, first + limit - 1)
+            assert await one.read(first, limit=limit) == events(first, last)
+        ids = [item.call_id for item in await one.store.history("s_1")]
+        assert ids == [f"c_{seq}" for seq in range(1, 7)]
+
+
+async def test_a_claim_whose_time_is_over_is_not_settled(configure: Configure) -> None:
+    now = 0.0
+    async with open_file(configure(), wall=lambda: 0.0, timer=lambda: now) as file:
+        store = SqliteStore(file)
+        await store.create(record())
+        assert await store.claim("s_1", "k", "f", seconds=10) == Claim("new")
+        now = 10.0
+        await store.settle("s_1", "k", b"late")
+        assert await store.claim("s_1", "k", "f", seconds=10) == Claim("new")
+        await store.settle("s_1", "k", b"done")
+        now = 19.0
+        assert await store.claim("s_1", "k", "f", seconds=10) == Claim("settled", b"done")
+        now = 20.0
+        await store.sweep(0.0)
+        left = await file.reader.run(lambda sql: sql.execute("SELECT * FROM claims").fetchall())
+        assert left == []

@@ -149,6 +149,22 @@ async def test_a_new_session_is_never_taken_for_one_left_open(configure: Configu
         served.stop_serving()
 
 
+async def test_what_is_being_created_is_not_free(configure: Configure) -> None:
+    """From its commit until the event loop hears of that, the file has it and nobody holds it."""
+    async with open_file(configure()) as file:
+        holders = file.holders
+        with holders.creating("s_1"):
+            assert not holders.free("s_1")
+            holders.hold("s_1", "somebody")
+        assert not holders.free("s_1")
+        changed = holders.changed
+        with holders.creating("s_2"):
+            pass
+        # It came to nothing: there may be one of that id to be taken up.
+        assert holders.free("s_2")
+        assert changed.is_set()
+
+
 async def test_reading_does_not_wait_for_what_is_being_written(configure: Configure) -> None:
     async with open_file(configure()) as file:
         store = SqliteStore(file)
