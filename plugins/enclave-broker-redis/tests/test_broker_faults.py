@@ -13,6 +13,7 @@ from engines import at_port
 from redis_brokers.together import replicas
 from redis_brokers.traffic import Traffic, echo, wrong_in
 from redis_servers.cluster import own_cluster
+from redis_servers.endpoint import until
 from redis_servers.secured import own_guarded
 from redis_servers.server import Server
 from redis_servers.watched import Watched
@@ -172,6 +173,29 @@ async def test_a_primary_that_is_followed_by_another(watched: Watched) -> None:
             await done(watched.until_primary, second)
             await traffic.until_done()
         # What is handed to another broker is never sent twice.
+        assert set(traffic.codes()) <= {"STORE_UNAVAILABLE"}
+        logs = await traffic.logs()
+        assert len(logs) == 2
+        assert [wrong for log in logs.values() for wrong in wrong_in(log)] == []
+        await traffic.works_again()
+
+
+@pytest.mark.soak
+async def test_a_primary_that_is_replaced_and_does_not_know_it(watched: Watched) -> None:
+    """For some ten seconds it takes what is lost when it becomes a replica."""
+    sentinel = {
+        "servers": [f"{one.host}:{one.port}" for one in watched.sentinels],
+        "service": watched.name,
+    }
+    patient = config("redis://", sentinel=sentinel, retry_for=20.0, timeout=2.0, lease=60.0)
+    async with replicas(patient, 2, tools=TOOLS) as two:
+        traffic = Traffic(two)
+        async with traffic.flowing():
+            await traffic.until_done()
+            first = watched.primary
+            await done(watched.fail_over)
+            await done(until, lambda: first.do("ROLE")[0] == "slave", "the old primary's word")
+            await traffic.until_done()
         assert set(traffic.codes()) <= {"STORE_UNAVAILABLE"}
         logs = await traffic.logs()
         assert len(logs) == 2
