@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says something of the machine, and nothing of what is tested.
+settings.register_profile("middleware", deadline=None, max_examples=60)
+settings.load_profile("middleware")
 
 
 @pytest.fixture(params=["asyncio", "trio"])
