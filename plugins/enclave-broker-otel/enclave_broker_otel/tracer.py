@@ -11,7 +11,7 @@ from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, Status, StatusCode
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from pydantic_core import to_json
 
 from enclave_broker_core.calls import RunOutcome, ToolCall
@@ -109,6 +109,11 @@ class OtelTracer:
     def stored(self, operation: str, seconds: float) -> None:
         if self._meters is not None:
             self._meters.stored(operation, seconds)
+
+    def page(self) -> str:
+        """The metrics as Prometheus reads them; empty without such an exporter."""
+        self.sample()
+        return "" if self.registry is None else generate_latest(self.registry).decode()
 
     def lagged(self, seconds: float) -> None:
         if self._meters is not None:
