@@ -58,7 +58,7 @@ class DefaultsConfig(Frozen):
     """All the rules that match apply, in their order: a default is there for those after it,
     a later fixed value replaces an earlier one."""
 
-    rules: Annotated[tuple[DefaultsRule, ...], Field(min_length=1, max_length=1000)]
+    rules: tuple[DefaultsRule, ...]
 
 
 class Defaults:

@@ -23,8 +23,15 @@ def _pattern(text: str) -> str:
     return text
 
 
+def _some(texts: tuple[str, ...]) -> tuple[str, ...]:
+    # Not by min_length: it would also be told of a list whose one item is wrong.
+    if not texts:
+        raise ValueError("there is no pattern in it")
+    return texts
+
+
 ToolPattern = Annotated[str, AfterValidator(_pattern)]
-ToolPatterns = Annotated[tuple[ToolPattern, ...], Field(min_length=1)]
+ToolPatterns = Annotated[tuple[ToolPattern, ...], AfterValidator(_some)]
 
 
 class Tools:
