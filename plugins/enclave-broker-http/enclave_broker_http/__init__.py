@@ -6,7 +6,7 @@ from enclave_broker_core.contracts import Component
 from enclave_broker_core.hookspecs import hookimpl
 
 from .config import HttpConfig
-from .provider import open_http
+from .opening import open_http
 
 
 @hookimpl

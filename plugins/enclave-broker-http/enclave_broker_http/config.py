@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from enclave_broker_network import NetworkRules
+from enclave_broker_network.rules import NetworkRules
 from pydantic import AfterValidator, ValidationInfo, model_validator
 
 from enclave_broker_core.errors import BrokerError

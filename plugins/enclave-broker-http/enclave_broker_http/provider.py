@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from enclave_broker_network import open_outbound
+from enclave_broker_network.outbound import open_outbound
 
 from enclave_broker_core.contracts import OpenContext, Publish, Tool
 

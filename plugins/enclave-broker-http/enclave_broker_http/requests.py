@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from enclave_broker_network import Retries
+from enclave_broker_network.retries import Retries
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from enclave_broker_core.models import Frozen, Rate, Seconds, ToolSpec

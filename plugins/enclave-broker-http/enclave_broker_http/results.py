@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from enclave_broker_network import OutboundResponse
+from enclave_broker_network.messages import OutboundResponse
 
 from enclave_broker_core.errors import ToolError
 from enclave_broker_core.json_form import NotJsonError, parse

@@ -9,15 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from enclave_broker_network import (
-    IDEMPOTENT_METHODS,
-    SAFE_METHODS,
-    OutboundRequest,
-    RefusedError,
-    header_value,
-    may_set,
-    parse_url,
-)
+from enclave_broker_network.errors import RefusedError
+from enclave_broker_network.fields import header_value, may_set
+from enclave_broker_network.messages import IDEMPOTENT_METHODS, SAFE_METHODS, OutboundRequest
+from enclave_broker_network.urls import parse_url
 
 from enclave_broker_core.errors import ArgumentsError, SecretError
 from enclave_broker_core.models import ToolSpec

@@ -7,7 +7,8 @@ from collections.abc import Coroutine, Mapping
 from copy import deepcopy
 from typing import Any
 
-from enclave_broker_network import OnProgress, Outbound, OutboundResponse
+from enclave_broker_network.messages import OutboundResponse
+from enclave_broker_network.outbound import OnProgress, Outbound
 from pydantic import JsonValue
 
 from enclave_broker_core.contracts import ToolContext

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from enclave_broker_network import path_segment
+from enclave_broker_network.paths import path_segment
 
 from enclave_broker_core.errors import ArgumentsError
 

@@ -7,7 +7,8 @@ from urllib.parse import unquote
 
 import pytest
 from enclave_broker_http.uri_template import UriTemplate, keep_in_place
-from enclave_broker_network import RefusedError, parse_url
+from enclave_broker_network.errors import RefusedError
+from enclave_broker_network.urls import parse_url
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -10,8 +10,9 @@ from collections.abc import Callable
 import anyio
 import pytest
 from anyio.abc import ByteStream
-from enclave_broker_network import AnswerTooLargeError, BrokenAnswerError, OutboundRequest
 from enclave_broker_network.decoding import PIECE, Encodings
+from enclave_broker_network.errors import AnswerTooLargeError, BrokenAnswerError
+from enclave_broker_network.messages import OutboundRequest
 from hypothesis import given
 from hypothesis import strategies as st
 from raw_http import Received, answer, raw_server

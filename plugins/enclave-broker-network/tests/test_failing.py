@@ -11,13 +11,13 @@ from contextlib import ExitStack
 import anyio
 import pytest
 from anyio.abc import ByteStream, SocketAttribute
-from enclave_broker_network import (
+from enclave_broker_network.errors import (
     BrokenAnswerError,
     OutboundError,
-    OutboundRequest,
     OutboundTimeoutError,
     UnreachableError,
 )
+from enclave_broker_network.messages import OutboundRequest
 from raw_http import Received, answer, raw_server, silence
 from reaching import reaching
 

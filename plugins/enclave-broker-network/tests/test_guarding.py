@@ -12,14 +12,10 @@ import anyio
 import pytest
 import trustme
 from anyio.abc import SocketAttribute, SocketStream
-from enclave_broker_network import (
-    NetworkRules,
-    OutboundRequest,
-    RefusedError,
-    UnreachableError,
-    UntrustedError,
-    open_outbound,
-)
+from enclave_broker_network.errors import RefusedError, UnreachableError, UntrustedError
+from enclave_broker_network.messages import OutboundRequest
+from enclave_broker_network.outbound import open_outbound
+from enclave_broker_network.rules import NetworkRules
 from pydantic import ValidationError
 from raw_http import RawServer, answer, raw_server
 from reaching import reaching

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import trustme
-from enclave_broker_network import OutboundRequest, RefusedError
+from enclave_broker_network.errors import RefusedError
+from enclave_broker_network.messages import OutboundRequest
 from raw_http import Received, answer, raw_server
 from reaching import reaching
 

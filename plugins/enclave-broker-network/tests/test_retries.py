@@ -8,15 +8,14 @@ from datetime import UTC, datetime
 
 import pytest
 from anyio.abc import ByteStream
-from enclave_broker_network import (
+from enclave_broker_network.errors import (
     BrokenAnswerError,
-    OutboundRequest,
     RefusedError,
-    Retries,
     UnreachableError,
     UntrustedError,
 )
-from enclave_broker_network.messages import seconds_until
+from enclave_broker_network.messages import OutboundRequest, seconds_until
+from enclave_broker_network.retries import Retries
 from raw_http import Received, answer, raw_server
 from reaching import reaching
 

@@ -7,7 +7,8 @@ from typing import Any
 import anyio
 import pytest
 from anyio.abc import ByteStream
-from enclave_broker_network import OutboundRequest, RefusedError
+from enclave_broker_network.errors import RefusedError
+from enclave_broker_network.messages import OutboundRequest
 from raw_http import Received, answer, raw_server
 from reaching import reaching
 

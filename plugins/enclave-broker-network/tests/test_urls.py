@@ -5,7 +5,9 @@ from __future__ import annotations
 from urllib.parse import unquote
 
 import pytest
-from enclave_broker_network import Origin, RefusedError, join_url, parse_url, path_segment
+from enclave_broker_network.errors import RefusedError
+from enclave_broker_network.paths import path_segment
+from enclave_broker_network.urls import Origin, join_url, parse_url
 from hypothesis import example, given
 from hypothesis import strategies as st
 

@@ -6,9 +6,9 @@ from enclave_broker_core.commands import Command
 from enclave_broker_core.contracts import Component
 from enclave_broker_core.hookspecs import hookimpl
 
+from .component import open_openapi
 from .config import OpenapiConfig
 from .import_command import import_command
-from .opening import open_openapi
 
 
 @hookimpl

@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
-from enclave_broker_network import OutboundResponse
+from enclave_broker_network.messages import OutboundResponse
 
 from enclave_broker_core.errors import ToolError
 from enclave_broker_core.json_form import NotJsonError, parse

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 import anyio
-from enclave_broker_network import Outbound, OutboundRequest
+from enclave_broker_network.messages import OutboundRequest
+from enclave_broker_network.outbound import Outbound
 
 from enclave_broker_core.errors import SecretError, ToolError
 from enclave_broker_core.json_form import NotJsonError, parse

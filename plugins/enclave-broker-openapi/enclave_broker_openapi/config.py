@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Len
-from enclave_broker_network import NetworkRules, Retries, may_set, parse_url
+from enclave_broker_network.fields import may_set
+from enclave_broker_network.retries import Retries
+from enclave_broker_network.rules import NetworkRules
+from enclave_broker_network.urls import parse_url
 from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
 from enclave_broker_core.errors import BrokerError

@@ -9,7 +9,7 @@ from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from enclave_broker_network import header_value
+from enclave_broker_network.fields import header_value
 from pydantic_core import to_json
 
 from .bodies import Body, Encoding

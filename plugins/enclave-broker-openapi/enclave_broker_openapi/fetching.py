@@ -12,7 +12,9 @@ from urllib.request import url2pathname
 
 import anyio
 import anyio.to_thread
-from enclave_broker_network import Outbound, OutboundRequest, parse_url
+from enclave_broker_network.messages import OutboundRequest
+from enclave_broker_network.outbound import Outbound
+from enclave_broker_network.urls import parse_url
 from pydantic_core import to_json
 
 from enclave_broker_core.errors import BrokerError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
 import typer
@@ -16,7 +16,9 @@ from enclave_broker_core.commands import Command
 from enclave_broker_core.errors import ConfigError
 
 from .config import OpenapiConfig
-from .importing import Preview, look
+
+if TYPE_CHECKING:
+    from .importing import Preview
 
 IMPORT_HELP = "Show what would become of an OpenAPI document as tools."
 
@@ -90,6 +92,9 @@ def import_(
             for item in problem.errors(include_url=False, include_input=False)
         ]
         raise ConfigError("; ".join(lines), problems=lines) from None
+    # Only this command waits for what reads documents.
+    from .importing import look
+
     preview = anyio.run(look, config)
     if json or context.find_root().params.get("json"):
         sys.stdout.write(to_json(preview.as_json()).decode() + "\n")

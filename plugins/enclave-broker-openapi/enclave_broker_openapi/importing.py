@@ -10,7 +10,8 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from enclave_broker_network import open_outbound, parse_url
+from enclave_broker_network.outbound import open_outbound
+from enclave_broker_network.urls import parse_url
 
 from enclave_broker_core.contracts import OpenContext
 from enclave_broker_core.errors import BrokerError

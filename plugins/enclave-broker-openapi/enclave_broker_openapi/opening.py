@@ -6,10 +6,11 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from enclave_broker_network import open_outbound, parse_url
 from enclave_broker_network.guard import Guard
+from enclave_broker_network.outbound import open_outbound
+from enclave_broker_network.urls import parse_url
 
-from enclave_broker_core.contracts import OpenContext, ToolProvider
+from enclave_broker_core.contracts import OpenContext
 from enclave_broker_core.errors import BrokerError, PluginError
 
 from .authorising import Authoriser
@@ -27,17 +28,10 @@ from .servers import server_of
 
 
 @asynccontextmanager
-async def open_openapi(config: OpenapiConfig, context: OpenContext) -> AsyncIterator[ToolProvider]:
-    """The component. PluginError when the document is required and can't be had or used."""
-    async with open_source(config, context) as provider:
-        yield provider
-
-
-@asynccontextmanager
 async def open_source(
     config: OpenapiConfig, context: OpenContext
 ) -> AsyncIterator[OpenapiProvider]:
-    """The same, with its own type."""
+    """The provider. PluginError when the document is required and can't be had or used."""
     async with AsyncExitStack() as stack:
         origins = written_origins(config)
         rules = config.network

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from enclave_broker_network import may_set
+from enclave_broker_network.fields import may_set
 
 from .document import Document
 from .problems import OperationError, shown

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from enclave_broker_network import OutboundRequest
+from enclave_broker_network.messages import OutboundRequest
 
 from .authorising import Shown
 from .bodies import Body

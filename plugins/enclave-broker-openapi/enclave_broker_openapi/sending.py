@@ -6,7 +6,9 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from enclave_broker_network import Outbound, OutboundResponse, Retries
+from enclave_broker_network.messages import OutboundResponse
+from enclave_broker_network.outbound import Outbound
+from enclave_broker_network.retries import Retries
 
 from enclave_broker_core.contracts import ToolContext
 from enclave_broker_core.errors import ToolError

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from enclave_broker_network import header_value, path_segment
+from enclave_broker_network.fields import header_value
+from enclave_broker_network.paths import path_segment
 from pydantic_core import to_json
 
 from enclave_broker_core.errors import ArgumentsError

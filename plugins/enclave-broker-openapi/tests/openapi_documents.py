@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from enclave_broker_network import OutboundRequest
+from enclave_broker_network.messages import OutboundRequest
 from enclave_broker_openapi.authorising import Shown
 from enclave_broker_openapi.catalog import Outcome, make_catalog
 from enclave_broker_openapi.compiling import Compiled

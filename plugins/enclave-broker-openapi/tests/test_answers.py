@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from enclave_broker_network import OutboundResponse
+from enclave_broker_network.messages import OutboundResponse
 from enclave_broker_openapi.answers import result_of
 from openapi_documents import header_of, one, request_of
 

@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 from enclave_broker_openapi.config import OpenapiConfig
-from enclave_broker_openapi.opening import open_openapi
+from enclave_broker_openapi.component import open_openapi
 from openapi_documents import paths
 from pydantic_core import to_json
 

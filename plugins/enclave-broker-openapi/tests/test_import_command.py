@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from enclave_broker_network import RefusedError, UnreachableError
+from enclave_broker_network.errors import RefusedError, UnreachableError
 from enclave_broker_openapi.config import OpenapiConfig
 from enclave_broker_openapi.import_command import import_command
 from enclave_broker_openapi.importing import look

@@ -7,7 +7,8 @@ from urllib.parse import parse_qsl
 
 import anyio
 import pytest
-from enclave_broker_network import NetworkRules, open_outbound
+from enclave_broker_network.outbound import open_outbound
+from enclave_broker_network.rules import NetworkRules
 from enclave_broker_openapi.authorising import Authoriser
 from enclave_broker_openapi.config import OpenapiConfig
 from openapi_documents import BASE, header_of, outcome_of, paths
