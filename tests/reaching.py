@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from enclave_broker_network.guard import Resolver
+from enclave_broker_network.guard import Resolver, system_resolver
 from enclave_broker_network.outbound import MoreHeaders, Outbound, open_outbound
 from enclave_broker_network.rules import NetworkRules
-from enclave_broker_network.guard import system_resolver
 from raw_http import RawServer
 
 

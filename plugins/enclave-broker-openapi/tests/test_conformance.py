@@ -9,8 +9,8 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-from enclave_broker_openapi.config import OpenapiConfig
 from enclave_broker_openapi.component import open_openapi
+from enclave_broker_openapi.config import OpenapiConfig
 from openapi_documents import paths
 from pydantic_core import to_json
 
