@@ -10,12 +10,12 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from enclave_broker_core.models import ClientTool
 from enclave_broker_core.errors import ConfigError
 from enclave_broker_core.events import Event
 from enclave_broker_core.failures import message_of
 from enclave_broker_core.functions import FunctionTool
 from enclave_broker_core.json_form import NotJsonError, TooLargeError, json_text
+from enclave_broker_core.models import ClientTool
 from enclave_broker_core.threads import Threads
 
 from .asking import LARGEST_BODY
