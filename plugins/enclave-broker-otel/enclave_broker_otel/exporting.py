@@ -38,7 +38,7 @@ from .light import LightTracer
 from .tallies import Tallies
 
 SCOPE = "enclave-broker"
-PATHS = {"TRACES": "/v1/traces", "METRICS": "/v1/metrics"}
+PATHS: Mapping[str, str] = {"TRACES": "/v1/traces", "METRICS": "/v1/metrics"}
 
 
 @dataclass

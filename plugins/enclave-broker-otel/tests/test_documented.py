@@ -13,7 +13,7 @@ import pytest
 from collector import Collector
 from enclave_broker_otel import dashboard, names, opening
 from enclave_broker_otel.names import METRICS, SPANS
-from prometheus_client import generate_latest
+from enclave_broker_otel.tracer import OtelTracer
 from prometheus_client.parser import text_string_to_metric_families
 
 from enclave_broker_core import AccessController, Broker, BrokerError, Principal, RateLimiter, use
@@ -24,7 +24,7 @@ MADE = ROOT / "docs" / "grafana" / "enclave-broker.json"
 SUFFIXES = re.compile(r"_(?:bucket|count|sum)$")
 
 
-async def page_of_a_broker(got: Collector) -> tuple[str, Collector]:
+async def page_of_a_broker(got: Collector, measured: anyio.Event) -> tuple[str, Collector]:
     """What Prometheus sees, and a collector, of a broker to which everything has happened."""
     options = {"endpoint": got.url, "traces": "otlp", "metrics": ["otlp", "prometheus"]}
     options |= {"arguments": True, "results": True}
@@ -49,17 +49,22 @@ async def page_of_a_broker(got: Collector) -> tuple[str, Collector]:
             await session.end(BrokerError("it failed"))
         request.end("/sessions", 500)
         with anyio.fail_after(10):
-            while b"event_loop_lag" not in (page := generate_latest(tracer.registry)):
-                await anyio.sleep(0.005)
-        tracer.sample()
-        page = generate_latest(tracer.registry)
-    return page.decode(), got
+            await measured.wait()
+        page = tracer.page()
+    return page, got
 
 
 @pytest.fixture
 async def seen(got: Collector, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Collector]:
+    measured, lagged = anyio.Event(), OtelTracer.lagged
+
+    def noted(tracer: OtelTracer, seconds: float) -> None:
+        lagged(tracer, seconds)
+        measured.set()
+
     monkeypatch.setattr(opening, "PERIOD", 0.005)
-    return await page_of_a_broker(got)
+    monkeypatch.setattr(OtelTracer, "lagged", noted)
+    return await page_of_a_broker(got, measured)
 
 
 @pytest.mark.anyio
