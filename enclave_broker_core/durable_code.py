@@ -65,6 +65,10 @@ class DurableCode(SessionCode):
     def stdout_bytes(self) -> int:
         return self._host.stdout_bytes
 
+    def leave(self, why: SessionLostError) -> None:
+        """Write nothing more of the session."""
+        self._kept.leave(why)
+
     def pause(self) -> None:
         """Go no further than to the next wait, where all is saved."""
         self._kept.pause()

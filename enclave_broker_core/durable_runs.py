@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from .calls import CallRecord
 from .durable_state import Answer, CodeState
-from .errors import BrokerError, RunError
+from .errors import BrokerError, RunError, SessionLostError
 from .events import Draft
 from .once import Once
 from .runs import Host, RunningSession
@@ -83,6 +83,7 @@ class KeptRuns:
         self._answers: dict[str, Answer] = {}
         self._turns: dict[str, tuple[Once | None, Once]] = {}
         self._paused = False
+        self._gone: SessionLostError | None = None
         self.seq = 0
         self.state = CodeState("done", 0, 0, False, None, 0, 0)
 
@@ -93,12 +94,14 @@ class KeptRuns:
         call: CallRecord | None = None,
     ) -> int:
         """The store's, for all that this session writes."""
+        self._require_here()
         seq = await self._around.store.append(session_id, event, call)
         self.seq = max(self.seq, seq)
         return seq
 
     async def end_call(self, event: Draft, call: CallRecord, answer: Answer) -> None:
         """The same for the end of a durable call, with what came of it."""
+        self._require_here()
         session_id, around = self._session.id, self._around
         sealed = answer.to_bytes(around.seal, session_id, call.call_id)
         seq = await around.store.append(session_id, event, call, answer=sealed)
@@ -164,9 +167,22 @@ class KeptRuns:
             )
 
     async def _save(self, state: CodeState) -> None:
+        self._require_here()
         data = state.to_bytes(self._around.seal, self._session.id)
         self.state = state  # a save that fails may have happened
         await self._around.store.save(self._session.id, data, keep=frozenset(state.pending))
+
+    def leave(self, why: SessionLostError) -> None:
+        """Write nothing more: the session is another process's, or will be.
+
+        The store may let this one write until then. That a call was stopped here is no answer
+        that anybody may go on from.
+        """
+        self._gone = why
+
+    def _require_here(self) -> None:
+        if self._gone is not None:
+            raise SessionLostError(self._gone.message)
 
     def pause(self) -> None:
         """Begin no more calls: whoever goes on with the run begins them."""

@@ -294,6 +294,8 @@ class Session(SessionHandle):
         if self.ended.is_set() or self._lost:
             return
         self._lost = True
+        if isinstance(self.code, DurableCode):
+            self.code.leave(error)
         self._stop(error)
         self._around.tasks.start_soon(self._conclude_when_quiet)
 

@@ -132,11 +132,36 @@ async def test_a_broker_that_closes_lets_a_durable_session_go_with_nothing_in_do
             log = await world.log(session.id)
             assert in_doubt(log) == {}
             assert [tool for _, _, tool in world.ran] == ["held"]
-            assert log[-1].payload == {"chunk": "on\n"}
         async with world.broker():
             log = await world.until_final(session.id)
     require_consistent(log, world.ran)
     assert log[-1].payload["result"] == [["held"], [10]]
+
+
+async def test_a_call_that_outlasts_a_brokers_close_is_in_doubt_and_not_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the closing broker stopped is no outcome: a call that may be repeated is."""
+    monkeypatch.setattr("enclave_broker_core.sessions.CLOSING_TIME", 0.2)
+    world = World(StepRuntime)
+    code = steps(["calls", [["held", {}]]], ["print", "on\n"])
+    async with world.broker() as (broker, _):
+        session = await broker.create_session(durable=True)
+        await session.begin(code, last=True)
+        while not world.ran:
+            await anyio.lowlevel.checkpoint()
+    log = await world.log(session.id)
+    assert [event.type for event in log] == ["session_init", "tool_call"]
+    assert list(in_doubt(log).values()) == ["held"]
+    world.hold.set()
+    async with world.broker():
+        log = await world.until_final(session.id)
+    final = log[-1].payload
+    if final["ok"]:
+        assert [tool for _, _, tool in world.ran] == ["held", "held"]
+    else:
+        assert "it is not known whether the call" in final["error"]["message"]
+        assert [tool for _, _, tool in world.ran] == ["held"]
 
 
 async def _release(world: World) -> None:
