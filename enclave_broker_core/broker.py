@@ -273,7 +273,7 @@ class Broker(BrokerTools):
             sessions=Counter(self._sessions.states()),
             queues={
                 "observations": opened.sinks.backlog if opened else 0,
-                "unsettled_ends": len(self._sessions.surroundings.unsettled) if opened else 0,
+                "unsettled_ends": self._sessions.unsettled,
             },
             runtimes={
                 name: runtime.counts()

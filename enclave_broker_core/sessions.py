@@ -140,6 +140,11 @@ class SessionManager:
         """Those sessions, as they are now."""
         return (session.info() for session in self._open.values())
 
+    @property
+    def unsettled(self) -> int:
+        """The final events that the store could not take yet."""
+        return 0 if self._around is None else len(self._around.unsettled)
+
     def states(self) -> Iterator[str]:
         """The state of each of them."""
         return (session.state.value for session in self._open.values())
@@ -198,8 +203,7 @@ class SessionManager:
         try:
             await session.start()
             self._expiry.add(session)
-            if around.tracer is not None:
-                around.tracer.session_began(record)
+            around.follow(record)
             if around.observe is not None:
                 await around.observe(SessionStarted(record))
         except BaseException as error:
@@ -298,8 +302,7 @@ class SessionManager:
         session.started -= max(0.0, time.time() - record.created_at)
         self._open[record.id] = session
         self._expiry.add(session)
-        if self.surroundings.tracer is not None:
-            self.surroundings.tracer.session_began(record)
+        self.surroundings.follow(record)
         return session
 
     def _forget(self, session: Session) -> None:

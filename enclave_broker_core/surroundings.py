@@ -12,7 +12,7 @@ from .contracts import CallNext, Runtime
 from .durable_runs import Durability
 from .errors import RunError
 from .frame import Append, Asking
-from .models import ToolSpec
+from .models import SessionRecord, ToolSpec
 from .record import Observe
 from .redaction import Redactor
 from .registry import Catalog
@@ -61,6 +61,11 @@ class Surroundings:
         """The store's; timed for a tracer."""
         append = self.store.append
         return append if self.tracer is None else self.tracer.appending(append)
+
+    def follow(self, record: SessionRecord) -> None:
+        """Tell the tracer, if there is one, that a session is this process's."""
+        if self.tracer is not None:
+            self.tracer.session_began(record)
 
     def runtime(self, name: str | None) -> Runtime:
         """The runtime of this name, or the default; RunError when there is none."""

@@ -268,6 +268,7 @@ async def test_it_can_ask_how_the_broker_is() -> None:
         assert stats.sessions == {}
         assert stats.queues == {"observations": 0, "unsettled_ends": 0}
         assert stats.runtimes == {"steps": {"workers": 4, "busy": 1, "waiting": 0}}
+    assert told.stats().queues == {"observations": 0, "unsettled_ends": 0}
 
 
 class Counts(StepRuntime):

@@ -65,8 +65,11 @@ async def _watch(tracer: OtelTracer) -> None:
     while True:
         due = anyio.current_time() + PERIOD
         await anyio.sleep_until(due)
-        tracer.lagged(max(0.0, anyio.current_time() - due))
-        tracer.sample()
+        try:
+            tracer.lagged(max(0.0, anyio.current_time() - due))
+            tracer.sample()
+        except Exception:
+            _log.exception("the broker could not be looked at")
 
 
 async def _shut_down(providers: Providers) -> None:
