@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
+from durable_world import World
 from step_runtime import StepRuntime
 
 from enclave_broker_core import (
@@ -164,6 +165,17 @@ async def test_the_calls_of_code_and_of_handlers_are_within_their_run_and_call()
         ("run", "run_2"),
         ("run ended", False),
     ]
+
+
+async def test_a_durable_run_is_followed_too() -> None:
+    told = Told()
+    async with (
+        World(StepRuntime).broker(sinks=[told]) as (broker, _),
+        broker.session(durable=True) as session,
+    ):
+        assert (await session.run(json.dumps([["calls", [["read", {"n": 1}]]]]))).ok
+    assert [(one[1], one[3]) for one in told.named("call")] == [("read", "run_1")]
+    assert told.named("run", "run ended") == [("run", "run_1"), ("run ended", True)]
 
 
 async def test_what_is_asked_of_the_store_is_timed() -> None:
