@@ -26,7 +26,7 @@ from enclave_broker_core.store_abilities import Holder
 from .engine import Engine
 from .inbox import Outbox, Told
 from .keys import Keys
-from .ops import Script
+from .ops import Op, Script
 from .places import ENDED, MISSING
 from .writing import Writing, not_found
 
@@ -58,6 +58,8 @@ class Commands:
         self._numbers = count()
         self._waiting: dict[bytes, asyncio.Future[bytes]] = {}
         self._in_hand: dict[tuple[str, bytes], anyio.CancelScope] = {}
+        # Withdrawn before they were heard of: what another connection says may be first.
+        self._withdrawn: dict[tuple[str, bytes], bool] = {}
         self._unsure: set[str] = set()
         self._rung: dict[str, None] = {}
         self._more = anyio.Event()
@@ -107,7 +109,7 @@ class Commands:
             there, state, token, known, begun = where
             if not there:
                 raise not_found(session_id)
-            if not known or (state and begun):
+            if not known or (begun and (state or _replica(begun) != _replica(token))):
                 # The answer may be on its way.
                 missing += 1
                 if missing > 1:
@@ -124,11 +126,10 @@ class Commands:
             _log.warning("a command to session %s can't be withdrawn: %s", session_id, problem)
             return
         if isinstance(reply, bytes):
-            replica = reply.partition(b".")[0].decode()
-            self._outbox.tell(replica, "x", session_id, "n", number)
+            self._outbox.tell(_replica(reply), "x", session_id, "n", number)
 
     def _ring(self, token: bytes, session_id: str) -> None:
-        self._outbox.tell(token.partition(b".")[0].decode(), "c", session_id)
+        self._outbox.tell(_replica(token), "c", session_id)
 
     # Being told
 
@@ -141,9 +142,14 @@ class Commands:
             if answer is not None and not answer.done():
                 answer.set_result(told[b"a"])
         elif b"x" in told:
-            scope = self._in_hand.get((told[b"x"].decode(), told[b"n"]))
+            which = told[b"x"].decode(), told[b"n"]
+            scope = self._in_hand.get(which)
             if scope is not None:
                 scope.cancel()
+                return
+            self._withdrawn[which] = True
+            if len(self._withdrawn) > MOST_WAITING:
+                del self._withdrawn[next(iter(self._withdrawn))]
 
     def look(self, session_id: str) -> None:
         """Commands may wait for this session."""
@@ -186,6 +192,8 @@ class Commands:
             asker, body = _asker_and_body(text)
             doing = holder.command(session_id, body)
             scope = self._in_hand[session_id, number] = anyio.CancelScope()
+            if self._withdrawn.pop((session_id, number), False):
+                scope.cancel()
             tasks.start_soon(self._do, session_id, number, asker, doing, scope)
 
     async def _do(
@@ -198,20 +206,39 @@ class Commands:
     ) -> None:
         answer = GONE
         try:
-            with scope:
-                answer = DONE + await doing
-        except Exception:
-            _log.exception("a command to session %s failed", session_id)
+            try:
+                with scope:
+                    answer = DONE + await doing
+            except Exception:
+                _log.exception("a command to session %s failed", session_id)
+            finally:
+                steps = self._answer(session_id, number, asker, answer)
+            await self._crossed_out(session_id, number, steps)
         finally:
             del self._in_hand[session_id, number]
-            self._answer(session_id, number, asker, answer)
 
-    def _answer(self, session_id: str, number: bytes, asker: bytes, answer: bytes) -> None:
-        """Begin to answer; both steps are in one write, and the second is for bookkeeping."""
+    def _answer(self, session_id: str, number: bytes, asker: bytes, answer: bytes) -> Sequence[Op]:
+        """Begin to answer, and in the same write to cross the command out."""
         self._outbox.tell(asker.partition(b" ")[0].decode(), "r", asker, "a", answer)
+        return self._cross_out(session_id, number)
+
+    def _cross_out(self, session_id: str, number: bytes) -> Sequence[Op]:
         _, _, commands, begun = self._names(session_id)
-        self._engine.do("HDEL", commands, number)
-        self._engine.do("HDEL", begun, number)
+        return [self._engine.do("HDEL", names, number) for names in (commands, begun)]
+
+    async def _crossed_out(self, session_id: str, number: bytes, steps: Sequence[Op]) -> None:
+        """Until it is, it may be read once more, and who asked believes it to be in hand."""
+        while True:
+            try:
+                for step in steps:
+                    await step
+            except StoreError:
+                await anyio.sleep(LOOK)
+                if not self._writing.holds(session_id):
+                    return
+                steps = self._cross_out(session_id, number)
+            else:
+                return
 
     async def inherit(self, session_id: str, token: str) -> None:
         """Answer those whom the holder before left without an answer."""
@@ -235,6 +262,10 @@ def _asker_and_body(command: bytes) -> tuple[bytes, bytes]:
     """``<replica> <number> <body>`` in two parts."""
     replica, number, body = command.split(b" ", 2)
     return b"%b %b" % (replica, number), body
+
+
+def _replica(token: bytes) -> str:
+    return token.partition(b".")[0].decode()
 
 
 def _opened(session_id: str, answer: bytes) -> bytes:

@@ -1,14 +1,15 @@
 -- Takes the commands that wait, in their order. KEYS: session, numbers of those that wait, the
--- commands, by which token each was begun. ARGV: token, and 1 for those too that it has begun
--- already, for when an answer was lost. Returns number, command, number, … Those of a session
+-- commands, by which token each was begun. ARGV: token, and 1 for those too that its replica has
+-- begun already, for when an answer was lost. Returns number, command, number, … Those of a session
 -- that has ended are not begun.
 local is = redis.call('HMGET', KEYS[1], 'o', 'st')
 if is[1] ~= ARGV[1] then return {} end
 local numbers = {}
 if ARGV[2] == '1' then
-  local begun = redis.call('HGETALL', KEYS[4])
+  -- Its token may be another by now: those of former holders were answered when it took it up.
+  local own, begun = string.match(ARGV[1], '^[^.]*'), redis.call('HGETALL', KEYS[4])
   for i = 1, #begun, 2 do
-    if begun[i + 1] == ARGV[1] then numbers[#numbers + 1] = begun[i] end
+    if string.match(begun[i + 1], '^[^.]*') == own then numbers[#numbers + 1] = begun[i] end
   end
   table.sort(numbers, function(one, other) return tonumber(one) < tonumber(other) end)
 end
