@@ -107,9 +107,12 @@ class TextFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         line = super().formatMessage(record)
         found = {**placed(record), **vars(record)}
-        known = [(key, found.get(key)) for key in WHERE]
+        known = [(key, str(found[key])) for key in WHERE if found.get(key) is not None]
+        # Some of it is what callers chose: it is not to make another line.
         where = " ".join(
-            f"{key}={item}" for key, item in known if item is not None and str(item) not in line
+            f"{key}={item if item.isprintable() else repr(item)}"
+            for key, item in known
+            if item not in line
         )
         return f"{line} [{where}]" if where else line
 

@@ -167,6 +167,7 @@ def test_structured_lines_hold_any_text() -> None:
             "WARNING x: it is late [session=s_1 call=c_1 trace=ab12 principal=ann]",
         ),
         ({"session": "-", "principal": "late"}, "WARNING x: it is late [session=-]"),
+        ({"call": "c\nERROR x"}, "WARNING x: it is late [call='c\\nERROR x']"),
         ({"placed": {"session": "s_1"}}, "WARNING x: it is late [session=s_1]"),
         (
             {"placed": {"session": "s_1", "trace": "ab12"}, "session": "s_2"},

@@ -99,7 +99,7 @@ class Spans:
     def _parent(self, session_id: str) -> tuple[Context, Sequence[Link]]:
         current = contexts.get_current()
         where = current.get(KEY)
-        if type(where) is Where and where.within and where.session == session_id:
+        if type(where) is Where and where.session == session_id:
             return current, ()
         session = self._sessions.get(session_id)
         if session is None:

@@ -76,7 +76,7 @@ class OtelTracer:
 
     def run(self, session_id: str, run_id: str) -> RunFollowed:
         span = None if self._spans is None else self._spans.run(session_id, run_id)
-        where = Where(session_id, None, self._principals.get(session_id), within=True)
+        where = Where(session_id, None, self._principals.get(session_id))
         return RunFollowed(span, self._meters, where)
 
     def call(
@@ -91,9 +91,7 @@ class OtelTracer:
             if self._config.arguments and span.is_recording():
                 shown = redactor.json(call.arguments_json)
                 span.set_attribute(names.ARGUMENTS, self._cut(shown))
-        where = Where(
-            call.session_id, call.id, None if principal is None else principal.id, within=True
-        )
+        where = Where(call.session_id, call.id, None if principal is None else principal.id)
         token = contexts.attach(contexts.set_value(KEY, where, current))
         return CallFollowed(self, spec, span, token).ended
 

@@ -15,12 +15,11 @@ Factory = Callable[..., logging.LogRecord]
 
 
 class Where(NamedTuple):
-    """``within`` is true for what a call or a run of the session does itself."""
+    """The session of a call or a run, the call, and whose it is."""
 
-    session: str | None
+    session: str
     call: str | None
     principal: str | None
-    within: bool = False
 
 
 def where() -> Where | None:
@@ -33,8 +32,9 @@ def placed() -> dict[str, str]:
     current = where()
     found: dict[str, str] = {}
     if current is not None:
-        known = (("session", current.session), ("call", current.call))
-        found = {key: item for key, item in known if item is not None}
+        found["session"] = current.session
+        if current.call is not None:
+            found["call"] = current.call
     span = trace.get_current_span().get_span_context()
     if span.is_valid:
         found["trace"] = trace.format_trace_id(span.trace_id)
