@@ -58,7 +58,8 @@ class SessionStore(Protocol):
         Both or neither. The first ``seq`` is 1 and there are no gaps. Several may be under
         way at a time: each takes its place before it first waits. Raises
         SessionNotFoundError; SessionEndedError when the log has its final event. After a
-        StoreError nobody knows whether it has happened.
+        StoreError nobody knows whether it has happened; the same event object, given again
+        then or after a cancellation, is in the log once all the same.
         """
 
     async def end(self, session_id: str, final: Draft, state: SessionState, at: float) -> bool:

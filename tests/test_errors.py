@@ -40,6 +40,8 @@ CODES = [
     "SESSION_EXPIRED",
     "SESSION_LOST",
     "TOO_MANY_SESSIONS",
+    "STORE_UNAVAILABLE",
+    "LIMITER_UNAVAILABLE",
     "CALL_NOT_FOUND",
     "ALREADY_ANSWERED",
     "KEY_REUSED",
@@ -98,6 +100,8 @@ def test_what_is_worth_another_try() -> None:
         "TOO_MANY_SESSIONS",
         "TOO_MANY_CLAIMS",
         "STILL_UNDER_WAY",
+        "STORE_UNAVAILABLE",
+        "LIMITER_UNAVAILABLE",
         "RUNTIME_BUSY",
     }
 

@@ -70,10 +70,11 @@ async def called(session: SessionHandle, given: Any) -> dict[str, Any]:
     call = tool_call_message(given)
     started = time.monotonic()
     made = await session.attempt(call)
-    answer: dict[str, Any] = {"id": made.id, "name": call.name, "ok": made.error is None}
+    answer: dict[str, Any] = {"id": made.id, "name": call.name}
     if made.error is None:
         answer["data"] = made.data
     else:
         answer["error"] = made.error.to_wire()
+    answer["ok"] = made.error is None
     answer["durationMs"] = round((time.monotonic() - started) * 1000)
     return answer
