@@ -142,9 +142,9 @@ async def test_it_is_kept_for_its_time() -> None:
     clock = Clock()
     cache = Cache(CacheConfig(ttl=10), clock=clock)
     assert await made(cache, call(TOOL)) == 1
-    clock.now += 9.9
+    clock.now += 9.5
     assert await made(cache, call(TOOL)) == 0
-    clock.now += 0.1
+    clock.now += 0.5
     assert await made(cache, call(TOOL)) == 1
 
 
@@ -188,16 +188,29 @@ async def test_of_equal_calls_at_once_one_is_made() -> None:
 
 
 async def test_who_waited_for_one_that_failed_asks_for_himself() -> None:
-    cache, below = Cache(), Held(ToolError("no luck"), "well")
-    asked = [partial(cache, call(TOOL), below) for _ in range(3)]
+    cache = Cache()
+    waiting: list[anyio.Event] = []
+
+    async def below(given: ToolCall) -> Any:
+        number, release = len(waiting), anyio.Event()
+        waiting.append(release)
+        await release.wait()
+        if number == 0:
+            raise ToolError("no luck")
+        return "well"
+
+    async def release() -> None:
+        await anyio.wait_all_tasks_blocked()
+        assert len(waiting) == 1
+        waiting[0].set()
+        await anyio.wait_all_tasks_blocked()
+        assert len(waiting) == 3  # both at once, and not one after the other
+        waiting[1].set()
+        waiting[2].set()
+
     async with anyio.create_task_group() as tasks:
-
-        async def release() -> None:
-            await anyio.wait_all_tasks_blocked()
-            below.release.set()
-
         tasks.start_soon(release)
-        answers = await at_once(asked)
+        answers = await at_once([partial(cache, call(TOOL), below) for _ in range(3)])
     assert sorted(map(str, answers)) == ["no luck", "well", "well"]
     assert cache._flights == {}
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from middleware_calls import Clock, spec
 
-TTL, MOST, MOST_BYTES = 10.0, 4, 4 * OVERHEAD
+TTL, MOST, MOST_BYTES = 10.0, 4, 7 * OVERHEAD
 TOOLS = (spec("a"), spec("a"), spec("b"))
 KEYS = st.sampled_from([b"k1", b"k2", b"k3", b"k4", b"k5", b"k6"])
 

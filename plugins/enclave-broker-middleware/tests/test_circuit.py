@@ -8,7 +8,7 @@ import pytest
 from enclave_broker_middleware.circuit import BUCKETS, Circuit, CircuitRules, Permit
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 RULES = CircuitRules(
     window=10, min_calls=4, failure_rate=0.5, max_failures=5, open_for=20, probes=2
@@ -71,6 +71,12 @@ class CircuitBesideItsModel(RuleBasedStateMachine):
         self.model = ObviousCircuit()
         self.under_way: list[tuple[Permit, object]] = []
 
+    @initialize(failures=st.sampled_from([0, 3, 4]))
+    def fail(self, failures: int) -> None:
+        for _ in range(failures):
+            self.begin(1)
+            self.end(True, 0, 1)
+
     @rule(times=st.integers(1, 4))
     def begin(self, times: int) -> None:
         for _ in range(times):
@@ -131,6 +137,23 @@ def opened(now: float = 0.0) -> Circuit:
         admitted(circuit, now).failed(now)
     assert circuit.state(now) == "open"
     return circuit
+
+
+@pytest.mark.parametrize(("last", "state"), [(9.5, "open"), (10.0, "closed")])
+def test_a_call_counts_for_as_long_as_the_window(last: float, state: str) -> None:
+    circuit = Circuit(RULES)
+    for at in (0.0, 0.0, 0.0, last):
+        admitted(circuit, at).failed(at)
+    assert circuit.state(last) == state
+
+
+def test_it_closes_when_all_probes_have_gone_well() -> None:
+    circuit = opened()
+    first, second = admitted(circuit, 20.0), admitted(circuit, 20.0)
+    first.succeeded(21.0)
+    assert circuit.state(21.0) == "half-open"
+    second.succeeded(22.0)
+    assert circuit.state(22.0) == "closed"
 
 
 def test_failures_of_long_ago_do_not_count() -> None:

@@ -99,6 +99,9 @@ def test_objects_keep_their_members_until_it_takes_more_than_texts() -> None:
     found = shortened({f"key {number}": number for number in range(1000)}, 2000)
     assert found["…"].endswith(" members left out]")
     assert list(found)[:3] == ["key 0", "key 1", "key 2"]
+    found = shortened({"…": "mine", **{f"key {number}": number for number in range(1000)}}, 2000)
+    assert found["…"] == "mine"
+    assert found["……"].endswith(" members left out]")
 
 
 @pytest.mark.parametrize(
@@ -148,6 +151,7 @@ def test_it_always_fits_and_is_of_the_same_kind(value: Any, max_bytes: int) -> N
 def test_what_is_cut_stands_where_it_stood(value: Any, max_bytes: int) -> None:
     def check(one: Any, left: Any) -> None:
         if isinstance(left, str) and left.endswith(" left out]"):
+            assert not isinstance(one, str) or len(left) < len(one) or left[0] == "["
             return
         assert type(one) is type(left)
         if isinstance(left, list):
