@@ -106,12 +106,15 @@ class Index:
         found = await self._engine.do("HGET", self._keys.whose, session_id)
         return None if found is None else Whose.from_json(found)
 
-    async def forget(self, session_id: str, whose: Whose) -> bool:
-        """Take the session out of all lists; False when it was not there, or another one is."""
+    async def forget(self, session_id: str, whose: Whose, *, ended: bool = False) -> bool:
+        """Take the session out of all lists; False when it was not there, or another one is.
+
+        Also when it has to have ``ended`` and, for all that the lists know, has not.
+        """
         keys = self._keys
         names = [keys.order, keys.gone, keys.whose, keys.holds(whose.replica)]
         names += [keys.open, keys.ended, *self._open_of(whose), *self._lists(whose)]
-        arguments: list[Argument] = [session_id, whose.to_json(), self._max_ended]
+        arguments: list[Argument] = [session_id, whose.to_json(), self._max_ended, int(ended)]
         forgotten: int = await self._engine.run(FORGET, names, arguments).finished()
         return forgotten == 1
 

@@ -187,11 +187,13 @@ class RedisStore:
 
     async def _conclude(self, session_id: str) -> None:
         """Let the lists know that a session has ended."""
+        if session_id not in self._unlisted:
+            return
         creation, at = self._unlisted[session_id]
         whose = await self.index.whose(session_id)
         if whose is not None and whose.creation == creation:
             for over in await self.index.conclude(session_id, whose, at):
-                await self.delete(over)
+                await self._forget(over)
         self._unlisted.pop(session_id, None)
 
     async def read(
@@ -267,11 +269,21 @@ class RedisStore:
         return await self.serving.commands.ask(session_id, body)
 
     async def delete(self, session_id: str) -> bool:
+        return await self._delete(session_id, await self.index.whose(session_id))
+
+    async def _forget(self, session_id: str) -> bool:
+        """Delete a session that has ended; not one that has got its id meanwhile."""
         whose = await self.index.whose(session_id)
+        return whose is not None and await self._delete(session_id, whose, ended=True)
+
+    async def _delete(self, session_id: str, whose: Whose | None, *, ended: bool = False) -> bool:
         names = [*self.writing.names(session_id), *self._claims.names(session_id)]
-        removed = await self.engine.run(REMOVE, names, []).finished()
+        which = [whose.creation] if ended and whose is not None else []
+        removed = await self.engine.run(REMOVE, names, which).finished()
+        if removed == -1:
+            return False
         self.writing.let_go(session_id)
-        listed = whose is not None and await self.index.forget(session_id, whose)
+        listed = whose is not None and await self.index.forget(session_id, whose, ended=ended)
         if isinstance(removed, bytes):
             self.wakeups.tell(session_id, removed)
         self.wakeups.wake(session_id)
@@ -285,7 +297,10 @@ class RedisStore:
             await self._conclude(session_id)
         swept = 0
         while due := await self.index.ended_before(now - self._grace):
-            swept += sum([await self.delete(session_id) for session_id in due])
+            gone = sum([await self._forget(session_id) for session_id in due])
+            swept += gone
+            if not gone:
+                break  # others are at it
         return swept
 
     async def check(self) -> None:
@@ -293,7 +308,9 @@ class RedisStore:
 
     async def _vacate(self, session_id: str) -> None:
         """Give back the place of a session that was not made, and see that it is not."""
-        whose = self._vacant[session_id]
+        whose = self._vacant.get(session_id)
+        if whose is None:
+            return
         try:
             await self.writing.undo(session_id, whose.creation)
             await self.index.forget(session_id, whose)

@@ -1,7 +1,9 @@
--- KEYS: order, gone, whose, those of its replica, then all lists that it may be in.
--- ARGV: id, whose it was, how many that are gone are remembered.
+-- KEYS: order, gone, whose, those of its replica, open, ended, then further lists that it may be
+-- in. ARGV: id, whose it was, how many that are gone are remembered, 1 for one that has to have
+-- ended.
 local id = ARGV[1]
 if redis.call('HGET', KEYS[3], id) ~= ARGV[2] then return 0 end
+if ARGV[4] == '1' and not redis.call('ZSCORE', KEYS[6], id) then return 0 end
 local number = redis.call('ZSCORE', KEYS[1], id)
 redis.call('ZREM', KEYS[1], id)
 redis.call('HDEL', KEYS[3], id)
