@@ -44,10 +44,9 @@ class Ledger:
 
     def admit(
         self, session_id: str, held: bool, event: Draft, windows: Sequence[Window]
-    ) -> Admission:
+    ) -> tuple[int, Admission]:
         """Write the event; then count the call, of which LimiterError says that it failed."""
-        self.log.append(session_id, held, event)
-        return self.windows.acquire(windows)
+        return self.log.append(session_id, held, event), self.windows.acquire(windows)
 
     def forget_over(self) -> None:
         """Forget claims and windows whose time is over."""

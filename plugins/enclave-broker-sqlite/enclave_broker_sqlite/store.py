@@ -26,6 +26,7 @@ from .keys import Keys, claims_of
 from .limiter import SqliteLimiter
 from .log import StoredCall, not_found
 from .sessions import NewSession
+from .unheard import Unheard
 from .waiting import Then
 
 
@@ -45,6 +46,7 @@ class SqliteStore:
         self._holders = file.holders
         self._wakeups = file.wakeups
         self._keys = Keys(file)
+        self._unheard = Unheard()
         self._holder: Holder | None = None
         self.lease = lease
         self.limiter = SqliteLimiter(file)
@@ -93,6 +95,9 @@ class SqliteStore:
         *,
         answer: bytes | None = None,
     ) -> int:
+        written = self._unheard.seq(event)
+        if written is not None:
+            return written
         held = self._holders.of(session_id) is self
         act: Callable[[], int]
         if call is None:
@@ -103,22 +108,32 @@ class SqliteStore:
             kept = (_stored(call), call.call_id, answer)
             act = partial(self._file.ledger.runs.append, session_id, held, event, *kept)
         # This and its like in `admit` are `_write`, with fewer steps to each event.
+        op = self._writer.ask(act, session_id)
         try:
-            seq: int = await self._writer.answer(self._writer.ask(act, session_id))
+            seq: int = await self._writer.answer(op)
         except SessionLostError:
             self._lost(session_id)
+            raise
+        except anyio.get_cancelled_exc_class():
+            if op.problem is None:
+                self._unheard.add(event, op.result)
             raise
         return seq
 
     async def admit(self, session_id: str, event: Draft, windows: Sequence[Window]) -> Admission:
         held = self._holders.of(session_id) is self
         act = partial(self._file.ledger.admit, session_id, held, event, windows)
+        op = self._writer.ask(act, session_id)
         try:
-            admission: Admission = await self._writer.answer(self._writer.ask(act, session_id))
+            answer: tuple[int, Admission] = await self._writer.answer(op)
         except SessionLostError:
             self._lost(session_id)
             raise
-        return admission
+        except anyio.get_cancelled_exc_class():
+            if op.problem is None:
+                self._unheard.add(event, op.result[0])
+            raise
+        return answer[1]
 
     async def end(self, session_id: str, final: Draft, state: SessionState, at: float) -> bool:
         if not state.ended:

@@ -14,7 +14,8 @@ from enclave_broker_sqlite.store import SqliteStore
 from sqlite_files import Configure
 
 from enclave_broker_core.errors import SessionEndedError, StoreError
-from enclave_broker_core.models import SessionState
+from enclave_broker_core.events import Draft
+from enclave_broker_core.models import SessionState, Window
 from enclave_broker_core.testing.replica_suite import Served
 from enclave_broker_core.testing.samples import at_once, call, draft, event, record
 
@@ -131,6 +132,41 @@ async def test_a_cancelled_creation_leaves_no_session(configure: Configure) -> N
             assert [one.id for one in await store.list()] == created
             for id in created:
                 await store.delete(id)
+
+
+@pytest.mark.parametrize("ability", ["append", "admit"])
+async def test_an_event_given_again_after_a_cancellation_is_there_once(
+    configure: Configure, ability: str
+) -> None:
+    """Whoever was cancelled does not know whether it was written, and gives it again."""
+    async with open_file(configure()) as file:
+        store = SqliteStore(file)
+        unheard = 0
+        for steps in range(12):
+            await store.create(record(id := f"s_{steps}"))
+            given = draft(event(1, id))
+            heard: list[object] = []
+
+            async def write(
+                id: str = id, given: Draft = given, heard: list[object] = heard
+            ) -> None:
+                if ability == "append":
+                    heard.append(await store.append(id, given))
+                else:
+                    heard.append(await store.admit(id, given, [Window("k", "global", 99, 9.0)]))
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(write)
+                for _ in range(steps):
+                    await checkpoint()
+                tasks.cancel_scope.cancel()
+            if not heard:
+                unheard += len(await store.read(id))
+                assert await store.append(id, given) == 1
+            assert list(await store.read(id)) == [event(1, id)]
+            # Another one of the same words is another event.
+            assert await store.append(id, draft(event(1, id))) == 2
+        assert unheard > 0
 
 
 async def test_a_new_session_is_never_taken_for_one_left_open(configure: Configure) -> None:
