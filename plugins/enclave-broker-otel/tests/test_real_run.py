@@ -198,3 +198,40 @@ async def test_calls_at_once_do_not_become_each_others_children(got: Collector) 
         await anyio.wait_all_tasks_blocked()
         tasks.start_soon(session.call, "meets", {"last": True})
     assert got.tree() == [["session", ["execute_tool meets"], ["execute_tool meets"]]]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize(
+    ("runtime", "code"),
+    [("monty", "await call_tool('look')"), ("quickjs", "await callTool('look', {})")],
+)
+async def test_workers_are_counted_while_they_work(
+    runtime: str, code: str, got: Collector, anyio_backend: str
+) -> None:
+    broker = Broker(
+        runtime=use(runtime, workers=2),
+        sinks=[use("otel", endpoint=got.url, traces="none", metrics=["otlp"])],
+    )
+    looked = []
+
+    @broker.tool("look")
+    async def look() -> None:
+        looked.append((broker.stats().runtimes, broker.stats().sessions))
+
+    async with broker, broker.session() as session:
+        outcome = await session.run(code)
+        assert outcome.ok, outcome.error
+        after = broker.stats().runtimes
+    ((during, sessions),) = looked
+    assert list(during.values()) == [{"workers": 2, "busy": 1, "waiting": 0}]
+    assert list(after.values()) == [{"workers": 2, "busy": 0, "waiting": 0}]
+    assert sessions == {"waiting_for_tool": 1}
+    (name,) = during
+    shown = {
+        point["enclave.worker.state"]: value
+        for point, value in got.points["enclave.sandbox.workers"]
+        if point["enclave.runtime"] == name
+    }
+    assert set(shown) == {"busy", "idle"}
+    assert sum(shown.values()) == 2
