@@ -84,6 +84,7 @@ class SessionManager:
         self._surround = surround or _alone
         self._around: Surroundings | None = None
         self._open: dict[str, Session] = {}
+        self._ending = False
         self._expiry = Expiry(self._open, self._end)
         self._stack = AsyncExitStack()
 
@@ -106,14 +107,13 @@ class SessionManager:
 
     async def open_store(self, stack: AsyncExitStack) -> SessionStore:
         """The store, opened on ``stack`` unless it is open already."""
-        opened = self._opened
-        if opened is None:
+        if self._opened is None:
             part: SessionStore = await stack.enter_async_context(
                 as_part(self._store, "store", "store")
             )
-            opened = self._opened = part
+            self._opened = part
             stack.callback(self._closed)
-        return opened
+        return self._opened
 
     def _closed(self) -> None:
         self._opened = None
@@ -197,8 +197,7 @@ class SessionManager:
             max_of_principal=self._settings.max_per_principal,
         )
         session = Session(record, around, on_end=self._forget, client_tools=own)
-        if caller_headers:
-            session.see_caller(caller_headers)
+        session.see_caller(caller_headers or {})
         self._open[record.id] = session
         try:
             await session.start()
@@ -248,12 +247,9 @@ class SessionManager:
         tenant = None
         if principal is not None and not self._settings.admin_roles & principal.roles:
             user_id, tenant = principal.id, principal.tenant
+        ended = include_ended
         records = await self.surroundings.store.list(
-            principal_id=user_id,
-            tenant=tenant,
-            include_ended=include_ended,
-            limit=limit,
-            after=after,
+            principal_id=user_id, tenant=tenant, include_ended=ended, limit=limit, after=after
         )
         return [
             self._open[record.id].info() if record.id in self._open else record
@@ -297,6 +293,8 @@ class SessionManager:
 
     def _adopt(self, record: SessionRecord) -> Session:
         """A session that another process began; it belongs to this one from now on."""
+        if self._ending:
+            raise StoreError("this broker is closing: another goes on with the session")
         own = ClientTools(record.client_tools) if record.client_tools else None
         session = Session(record, self.surroundings, on_end=self._forget, client_tools=own)
         session.started -= max(0.0, time.time() - record.created_at)
@@ -330,6 +328,7 @@ class SessionManager:
 
         Those that are durable are let go: another process goes on with them, or the next one.
         """
+        self._ending = True
         with anyio.move_on_after(CLOSING_TIME, shield=True):
             async with anyio.create_task_group() as closing:
                 for session in list(self._open.values()):
@@ -337,6 +336,7 @@ class SessionManager:
                         closing.start_soon(session.let_go, reason, CLOSING_TIME / 2)
                     else:
                         closing.start_soon(self._end, session, SessionCancelledError(reason))
+        self._ending = False
         if self._open:
             _log.error("%d sessions did not stop in %g s", len(self._open), CLOSING_TIME)
 
