@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from .calls import RunOutcome
 from .client_tools import ClientTools
 from .errors import BrokerError, SessionEndedError
+from .json_form import NotJsonError
 from .mailbox import ToolCallMessage
 from .models import SessionRecord, SessionState
 from .session_commands import answer_of, call_answer, command, run_outcome
@@ -69,7 +70,14 @@ class RemoteSession(SessionHandle):
     async def _call(
         self, call_id: str | None, name: str, args: Mapping[str, Any] | None
     ) -> CallAnswer:
-        return call_answer(await self._ask("call", id=call_id, name=name, args=dict(args or {})))
+        problem: str | None = None
+        given: dict[str, Any] = {}
+        try:
+            given.update(args or {})
+        except NotJsonError as error:  # it is an attempt all the same
+            problem = str(error)
+        asked = {"id": call_id, "name": name, "args": given, "problem": problem}
+        return call_answer(await self._ask("call", **asked))
 
     async def answer(
         self, call_id: str, *, result: JsonValue = None, error: str | None = None
@@ -96,4 +104,4 @@ class RemoteSession(SessionHandle):
             return
 
     async def _ask(self, kind: str, **given: Any) -> Any:
-        return answer_of(await self._store.ask(self.id, command(kind, **given)))
+        return answer_of(await self._store.ask(self.id, command(kind, self._record, **given)))

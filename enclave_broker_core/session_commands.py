@@ -1,6 +1,7 @@
 """What one process asks of a session that another one runs: its form, and the doing of it.
 
-A command is JSON ``{"do": kind, …}``, its answer ``{"ok": value}`` or ``{"error": form}``.
+A command is JSON ``{"do": kind, "of": created_at, …}``: ids may be used again, and it is meant
+for the session of that time. Its answer is ``{"ok": value}`` or ``{"error": form}``.
 """
 
 from __future__ import annotations
@@ -14,19 +15,20 @@ from pydantic_core import from_json, to_json
 
 from .calls import RunOutcome
 from .error_form import error_form, revived
-from .errors import ArgumentsError, BrokerError, RunError
+from .errors import ArgumentsError, BrokerError, RunError, SessionNotFoundError
 from .mailbox import ToolCallMessage
-from .models import RunStats
+from .model_calls import Unreadable
+from .models import RunStats, SessionRecord
 from .session import Session
 from .session_handle import CallAnswer
 
 _log = logging.getLogger(__name__)
 
 
-def command(kind: str, **given: Any) -> bytes:
+def command(kind: str, record: SessionRecord, **given: Any) -> bytes:
     """ArgumentsError for what JSON can't hold."""
     try:
-        return to_json({"do": kind, **given}, inf_nan_mode="constants")
+        return to_json({"do": kind, "of": record.created_at, **given}, inf_nan_mode="constants")
     except ValueError as problem:
         raise ArgumentsError(f"this can't be handed on: {problem}") from None
 
@@ -43,6 +45,8 @@ def begin(session: Session, body: bytes) -> Awaitable[bytes]:
     """Begin what a command asks for; awaited, the answer. An error is in it, never raised."""
     try:
         given = from_json(body)
+        if given["of"] != session.info().created_at:
+            raise SessionNotFoundError(f"there is no session {session.id!r} of that time any more")
         act = _ACTS[given["do"]](session, given)
     except BrokerError as error:
         return _refused(error)
@@ -70,7 +74,10 @@ async def _answered(session: Session, act: Awaitable[Any]) -> bytes:
 
 
 def _call(session: Session, given: Mapping[str, Any]) -> Coroutine[Any, Any, Any]:
-    message = ToolCallMessage(id=given["id"], name=given["name"], args=given["args"])
+    problem = given["problem"]
+    args = given["args"] if problem is None else Unreadable(problem)
+    # Nothing is checked here: what is wrong with the call is for the session to say.
+    message = ToolCallMessage.model_construct(id=given["id"], name=given["name"], args=args)
     return _call_form(session.attempt(message))
 
 
