@@ -144,6 +144,11 @@ def test_what_is_filled_in_changes_nothing_more(arguments: Any) -> None:
     assert all(name in normal for name in arguments)
 
 
+def test_no_float_stands_for_integers_that_it_can_not_tell_apart() -> None:
+    assert key({"x": 2.0**53}, {}) == key({"x": 2**53}, {})
+    assert key({"x": 2.0**54}, {}) not in (key({"x": 2**54}, {}), key({"x": 2**54 + 1}, {}))
+
+
 def test_the_parts_of_a_key_do_not_run_together() -> None:
     assert key_of("a", "bc") != key_of("ab", "c")
     assert key_of(["a"], "b") != key_of("a", ["b"])
