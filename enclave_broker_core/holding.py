@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
+import anyio
 from pydantic_core import to_json
 
 from . import events
@@ -18,12 +19,20 @@ from .errors import (
     SessionExpiredError,
     SessionLostError,
     SessionNotFoundError,
+    StoreError,
 )
 from .models import RunStats, SessionRecord, SessionState
 from .observations import SessionFinished
+from .remote_session import RemoteSession
 from .session import Session
 from .session_commands import begin
+from .session_handle import SessionHandle
+from .store_abilities import LeasedStore, SharedStore
 from .surroundings import Surroundings
+
+# How long, in seconds, who asks for a session waits until it has been taken up after a restart.
+PATIENCE = 5.0
+REMEMBERED = 10_000
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +49,8 @@ class Holding:
         self._open = open
         self._around = around
         self._adopt = adopt
+        self._settled: set[str] = set()
+        self._changed = anyio.Event()
 
     def lost(self, session_id: str) -> None:
         session = self._open.get(session_id)
@@ -47,7 +58,34 @@ class Holding:
             _log.warning("session %s has been taken up by another process", session_id)
             session.lose(SessionLostError("this process was taken for dead and lost the session"))
 
+    async def find(self, record: SessionRecord) -> SessionHandle:
+        """A session that this process does not run; StoreError when nobody does yet."""
+        store = self._around.store
+        if record.state.ended or not isinstance(store, LeasedStore):
+            return Session(record, self._around)
+        if isinstance(store, SharedStore):
+            return RemoteSession(record, self._around, store)
+        # Nobody else can have it: it is about to be taken up, or to end as lost.
+        with anyio.move_on_after(PATIENCE):
+            while record.id not in self._settled and record.id not in self._open:
+                await self._changed.wait()
+        now = self._open.get(record.id)
+        if now is not None:
+            return now
+        found = await store.get(record.id)
+        if found is None or not found.state.ended:
+            raise StoreError("the session is being taken up after a restart", retry_after=1.0)
+        return Session(found, self._around)
+
     async def take_up(self, record: SessionRecord) -> None:
+        await self._take_up(record)
+        if len(self._settled) >= REMEMBERED:
+            self._settled.clear()
+        self._settled.add(record.id)
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
+
+    async def _take_up(self, record: SessionRecord) -> None:
         error: SessionError
         if record.durable and record.expires_at > time.time():
             require_durability(self._around)

@@ -34,11 +34,10 @@ from .once import Once
 from .parts import as_part
 from .redaction import Redactor
 from .registry import Catalog
-from .remote_session import RemoteSession
 from .session import Session
 from .session_handle import SessionHandle
 from .session_store import SessionStore
-from .store_abilities import LeasedStore, SharedStore
+from .store_abilities import LeasedStore
 from .surroundings import Surroundings
 
 _log = logging.getLogger(__name__)
@@ -83,6 +82,7 @@ class SessionManager:
         self._opened: SessionStore | None = None
         self._surround = surround or _alone
         self._around: Surroundings | None = None
+        self._holding: Holding
         self._open: dict[str, Session] = {}
         self._ending = False
         self._expiry = Expiry(self._open, self._end)
@@ -100,8 +100,9 @@ class SessionManager:
             tasks.start_soon(self._expiry.serve, tasks)
             tasks.start_soon(self._around.unsettled.serve)
             tasks.start_soon(self._sweep)
+            self._holding = Holding(self._open, self._around, self._adopt)
             if isinstance(store, LeasedStore):
-                tasks.start_soon(store.serve, Holding(self._open, self._around, self._adopt))
+                tasks.start_soon(store.serve, self._holding)
             self._stack = stack.pop_all()
         return self
 
@@ -220,19 +221,10 @@ class SessionManager:
         if session is None:
             record = await self.surroundings.store.get(session_id)
             if record is not None:
-                session = self._open.get(session_id) or self._elsewhere(record)
+                session = self._open.get(session_id) or await self._holding.find(record)
         if session is None or not self._may_see(principal, session.principal):
             raise SessionNotFoundError(f"there is no session {session_id[:80]!r}")
         return session
-
-    def _elsewhere(self, record: SessionRecord) -> SessionHandle:
-        """A session that this process does not run."""
-        store = self.surroundings.store
-        if record.state.ended or not isinstance(store, LeasedStore):
-            return Session(record, self.surroundings)
-        if isinstance(store, SharedStore):
-            return RemoteSession(record, self.surroundings, store)
-        raise StoreError("the session is being taken up after a restart", retry_after=1.0)
 
     async def list(
         self,

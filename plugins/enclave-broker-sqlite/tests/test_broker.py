@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from enclave_broker_sqlite.config import SqliteConfig
+from enclave_broker_sqlite.file import open_file
+from enclave_broker_sqlite.store import SqliteStore
 
 from enclave_broker_core import RateLimitedError
 from enclave_broker_core.build import check_backends, open_setup
 from enclave_broker_core.models import SessionState
+from enclave_broker_core.testing.replica_suite import lasting
 
 pytestmark = pytest.mark.anyio
 
@@ -53,3 +57,16 @@ async def test_a_broker_goes_on_after_a_restart_where_it_was(tmp_path: Path) -> 
 
 async def echo(text: str) -> str:
     return text
+
+
+async def test_who_asks_right_after_a_restart_waits_until_it_is_settled(tmp_path: Path) -> None:
+    """A session that nobody ended: the file still has it open when the next broker begins."""
+    path = str(tmp_path / "broker.db")
+    async with open_file(SqliteConfig(path=path)) as file:
+        await SqliteStore(file).create(lasting("s_left"))
+    async with open_setup(settings(tmp_path)) as setup:
+        left = await setup.broker.get_session("s_left")
+        assert left.state is SessionState.FAILED
+        assert left.has_ended
+        [final] = [event async for event in left.events()]
+        assert final.payload["error"]["code"] == "SESSION_LOST"
