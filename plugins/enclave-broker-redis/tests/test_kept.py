@@ -11,6 +11,7 @@ import anyio
 import pytest
 from enclave_broker_memory.config import MemoryStoreConfig
 from enclave_broker_memory.store import MemoryStore
+from enclave_broker_redis.ops import Op, Script, call_of
 from enclave_broker_redis.store import RedisStore, open_store
 from engines import config
 from hypothesis import given, settings
@@ -26,7 +27,7 @@ from enclave_broker_core.errors import (
     SessionNotFoundError,
     TooManySessionsError,
 )
-from enclave_broker_core.models import Principal, SessionState
+from enclave_broker_core.models import Principal, SessionState, Window
 from enclave_broker_core.store_abilities import Saved
 from enclave_broker_core.testing.samples import (
     ENDED_AT,
@@ -321,3 +322,30 @@ async def test_a_creation_that_was_undone_does_not_happen_later(
         assert await store.get("s_1") == record()
         await store.writing.undo("s_1", "two")
         assert await store.get("s_1") is None
+
+
+async def test_calls_whose_answers_were_lost_are_counted_once(
+    server: Endpoint, prefix: str
+) -> None:
+    """They are sent again together, when the last of them has been admitted too."""
+    windows = (Window("session:s_1", "session", 2, 1000.0),)
+    async with opened(server, prefix) as store:
+        await store.create(record())
+        run, again = store.engine.run, list[Op]()
+
+        def late(script: Script, *asked: Any) -> Op:
+            op = run(script, *asked)
+            if script.name != "admit" or len(again) == 3:
+                return op
+            again.append(call_of(script, *asked))
+            if len(again) == 3:
+                for one in again:
+                    store.engine.submit(one)
+            return again[-1]
+
+        store.engine.run = late  # type: ignore[method-assign]
+        acts = [partial(store.admit, "s_1", draft(event(seq)), windows) for seq in (1, 2, 3)]
+        found = await at_once(acts)
+        assert [one.refused_by for one in found] == [None, None, windows[0]]
+        assert list(await store.read("s_1")) == events(1, 3)
+        assert await store.limiter.remaining(windows) == [0]

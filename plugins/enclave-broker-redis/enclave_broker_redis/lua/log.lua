@@ -41,14 +41,14 @@ local function trim(key, last, bytes, gone, gone_bytes, most, most_bytes)
   return gone, gone_bytes, gone ~= before
 end
 
-local function entry(key, number, bytes, name, value)
-  redis.call('XADD', key, string.format('%d-%.0f', number, bytes), name, value)
+local function entry(key, number, bytes, ...)
+  redis.call('XADD', key, string.format('%d-%.0f', number, bytes), ...)
 end
 
--- Adds an event to the log.
-local function write(is, place, type, payload)
+-- Adds an event to the log, and with it maybe a name and a value that are no part of it.
+local function write(is, place, type, payload, ...)
   local bytes = tonumber(is[5]) + #payload
-  entry(KEYS[2], place, bytes, type, payload)
+  entry(KEYS[2], place, bytes, type, payload, ...)
   redis.call('HSET', KEYS[1], 'n', place, 'b', string.format('%.0f', bytes))
   local gone, gone_bytes, changed = trim(KEYS[2], place, bytes,
     tonumber(is[6]), tonumber(is[7]), MAX_EVENTS, MAX_EVENT_BYTES)
