@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -35,6 +36,7 @@ class Serving:
         wakeups: Followings,
         outbox: Outbox,
     ) -> None:
+        self._index = index
         self._writing = writing
         self._wakeups = wakeups
         self.leases = Leases(engine, keys, index, writing, outbox, config.lease)
@@ -50,11 +52,16 @@ class Serving:
         async def take_up(session_id: str) -> None:
             token = self._writing.token(session_id)
             record = await find(session_id)
-            if record is None or token is None:
+            if token is None:
+                return
+            if record is None:
+                self._writing.let_go(session_id)
                 return
             await self.commands.inherit(session_id, token)
-            if not record.state.ended:
-                await holder.take_up(record)
+            if record.state.ended:
+                await self._ended(record, token)
+                return
+            await holder.take_up(record)
             self.commands.look(session_id)
 
         try:
@@ -67,6 +74,14 @@ class Serving:
             self._writing.holder = None
             with anyio.CancelScope(shield=True):
                 await self.leases.leave()
+
+    async def _ended(self, record: SessionRecord, token: str) -> None:
+        """Finish what this process began: it ended the session, and was not told so."""
+        whose = await self._index.whose(record.id)
+        if whose is not None:
+            await self._index.conclude(record.id, whose, record.ended_at or time.time())
+        await self.commands.refuse(record.id, token)
+        self._writing.let_go(record.id)
 
     async def _listen(self) -> None:
         """Read the inbox of the name that this replica has."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -79,16 +80,20 @@ class Writing:
         """Be another from now on: what was held is to be let go."""
         self.replica = replica
 
-    def new_token(self) -> str:
-        return f"{self.replica}.{next(self._numbers)}"
+    def new_token(self, replica: str | None = None) -> str:
+        return f"{replica or self.replica}.{next(self._numbers)}"
 
     def hold(self, session_id: str, token: str, last: int, saves: int = 0) -> None:
-        """This process holds the session from now on; its log has ``last`` events."""
+        """This process holds the session from now on; its log has ``last`` events.
+
+        Under the name that it has now: who is the heir of that one finds it by that.
+        """
+        new_token = partial(self.new_token, token.partition(".")[0])
 
         async def take(old: str, new: str) -> int:
             return (await self.take(session_id, old, new))[0]
 
-        self._held[session_id] = Hold(token, last, self.new_token, take, saves)
+        self._held[session_id] = Hold(token, last, new_token, take, saves)
 
     def let_go(self, session_id: str) -> None:
         """This process does not hold the session any more; nothing happens if it did not."""
