@@ -345,7 +345,6 @@ async def test_calls_whose_answers_were_lost_are_counted_once(
 
         store.engine.run = late  # type: ignore[method-assign]
         acts = [partial(store.admit, "s_1", draft(event(seq)), windows) for seq in (1, 2, 3)]
-        found = await at_once(acts)
-        assert [one.refused_by for one in found] == [None, None, windows[0]]
+        assert [one.refused_by for one in await at_once(acts)] == [None, None, windows[0]]
         assert list(await store.read("s_1")) == events(1, 3)
         assert await store.limiter.remaining(windows) == [0]
