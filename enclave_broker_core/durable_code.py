@@ -166,6 +166,7 @@ class DurableCode(SessionCode):
         """
         session, store, seal = self._owner, self._durability.store, self._durability.seal
         self._taken = True  # no run begins meanwhile
+        attempts = session.attempts
         saved = await store.saved(session.id)
         state, answers = self._kept.state, {}
         if saved is not None:
@@ -187,7 +188,8 @@ class DurableCode(SessionCode):
         if errors and session.limits.cancel_on_first_error:
             await session.end(SessionCancelledError("cancelled by its first error"))
             return
-        session.attempts = state.attempts + after.attempts
+        # Others may have called meanwhile: what they did counts too.
+        session.attempts += state.attempts + after.attempts - attempts
         self._runs = state.runs
         self._host.take_up(after.shown, state.stdout_bytes)
         order = sorted(answers, key=lambda one: (after.ended.get(one, 0), answers[one].at))

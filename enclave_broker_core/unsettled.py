@@ -35,14 +35,19 @@ class UnsettledEnds:
         self._some.set()
 
     async def serve(self) -> None:
-        """Write what waits, in the order in which it came; a task of the broker's."""
+        """Write what waits, each in its turn; a task of the broker's."""
         while True:
             await self._some.wait()
-            if await self._settled(*self._waiting[0]):
+            again = []
+            for one in list(self._waiting):
+                # One that can't be written holds up no other: a part of the store may be gone.
+                if not await self._settled(*one):
+                    again.append(one)
                 self._waiting.popleft()
-                if not self._waiting:
-                    self._some = anyio.Event()
-            else:
+            self._waiting.extend(again)
+            if not self._waiting:
+                self._some = anyio.Event()
+            elif again:
                 await anyio.sleep(PATIENCE)
 
     async def _settled(self, session_id: str, final: Draft, state: SessionState, at: float) -> bool:

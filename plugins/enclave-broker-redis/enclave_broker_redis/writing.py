@@ -100,7 +100,7 @@ class Writing:
         self._held.pop(session_id, None)
 
     async def take(self, session_id: str, old: str, new: str) -> tuple[int, int]:
-        """Let a session whose token begins with ``old`` have a ``new`` one.
+        """Let a session whose token is ``old`` have a ``new`` one.
 
         Returns how many events and how many saves it has had. SessionLostError when the token
         is another by now, SessionEndedError, SessionNotFoundError.

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    ValidationError,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from enclave_broker_core.client_tools import MOST_TOOLS
@@ -130,7 +138,7 @@ class NewSession(Body):
     metadata: Mapping[str, JsonValue] = Field(default_factory=dict)
     runtime: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     client_tools: Annotated[tuple[DeclaredTool, ...], Field(max_length=MOST_TOOLS)] = ()
-    durable: bool = False
+    durable: StrictBool = False
 
 
 class Execution(Body):

@@ -129,6 +129,7 @@ async def test_garbage_again_and_again_ends_the_socket_and_nothing_else(
     async with server.socket(session.id) as good, server.socket(session.id) as bad:
         await bad.call("wait")
         await gate.begun()
+        asked = (await good.event("tool_call"))["payload"]["callId"]
         for _ in range(9):
             await bad.connection.send("garbage")
         await bad.call("echo", "2", value=1)
@@ -139,7 +140,7 @@ async def test_garbage_again_and_again_ends_the_socket_and_nothing_else(
         assert bad.connection.close_reason == "10 messages in a row were not understood"
         assert len([event for event in bad.events if event["type"] == "error"]) == 19
         gate.open.set()
-        done = await good.event("tool_result_applied", callId=session.last_call_id[:-1] + "1")
+        done = await good.event("tool_result_applied", callId=asked)
         assert done["payload"]["ok"] is True
     assert not session.is_ending
 
