@@ -99,7 +99,7 @@ def filter_failure(context: Any, failure: Failure, case: Any, response: Any) -> 
     """Not those that are none: a stream of one final event is a refusal as well, and what a
     pattern is, and how complex all of them are, can't be told from a schema."""
     if isinstance(failure, RejectedPositiveData):
-        return TOO_COMPLEX not in response.content
+        return not (TOO_COMPLEX in response.content or NOT_DURABLE in response.content)
     if not isinstance(failure, AcceptedNegativeData):
         return True
     refused = response.headers.get("x-refused")
