@@ -66,10 +66,10 @@ class Claims:
     def settle(self, session_id: str, key: bytes, answer: bytes) -> None:
         session = self._session(session_id)
         settled = self._sql.execute(
-            "UPDATE claims SET answer = ?2, settled ="
-            " (SELECT coalesce(max(settled), 0) + 1 FROM claims WHERE session = ?1)"
-            " WHERE session = ?1 AND key = ?3 AND settled IS NULL AND expires_at > ?4",
-            (session, answer, key, self._now()),
+            "UPDATE claims SET answer = :answer, settled ="
+            " (SELECT coalesce(max(settled), 0) + 1 FROM claims WHERE session = :session)"
+            " WHERE session = :session AND key = :key AND settled IS NULL AND expires_at > :now",
+            {"session": session, "answer": answer, "key": key, "now": self._now()},
         )
         if settled.rowcount:
             self._trim(session)

@@ -27,11 +27,11 @@ _SWEPT = 50
 _REMOVED = 500
 
 _PARTS = (
-    """DELETE FROM events WHERE session = ?1 AND seq <= (SELECT max(seq) FROM
-        (SELECT seq FROM events WHERE session = ?1 ORDER BY seq LIMIT ?2))""",
-    """DELETE FROM calls WHERE session = ?1 AND n <= (SELECT max(n) FROM
-        (SELECT n FROM calls WHERE session = ?1 ORDER BY n LIMIT ?2))""",
-    "DELETE FROM claims WHERE id IN (SELECT id FROM claims WHERE session = ?1 LIMIT ?2)",
+    """DELETE FROM events WHERE session = :session AND seq <= (SELECT max(seq) FROM
+        (SELECT seq FROM events WHERE session = :session ORDER BY seq LIMIT :most))""",
+    """DELETE FROM calls WHERE session = :session AND n <= (SELECT max(n) FROM
+        (SELECT n FROM calls WHERE session = :session ORDER BY n LIMIT :most))""",
+    "DELETE FROM claims WHERE id IN (SELECT id FROM claims WHERE session = :session LIMIT :most)",
 )
 
 
@@ -169,7 +169,8 @@ class Sessions:
         if found is None:
             self.leftovers = False
             return False
-        removed = sum(self._sql.execute(part, (*found, _REMOVED)).rowcount for part in _PARTS)
+        which = {"session": found[0], "most": _REMOVED}
+        removed = sum(self._sql.execute(part, which).rowcount for part in _PARTS)
         if removed < _REMOVED:
             self._sql.execute("UPDATE gone SET cleared = 1 WHERE number = ?", found)
             self._sql.execute(
