@@ -232,12 +232,13 @@ async def test_one_that_was_taken_is_lost_and_changes_nothing(
         store.writing.holder = holder
         await store.create(record())
         await write(store, event(1))
-        token = other.writing.new_token()
-        assert await other.writing.take("s_1", f"{store.writing.replica}.", token) == (1, 0)
+        held, token = store.writing.token("s_1"), other.writing.new_token()
+        assert held is not None
+        assert await other.writing.take("s_1", held, token) == (1, 0)
         # Once is enough, and twice does no harm; a third one has come too late.
-        assert await other.writing.take("s_1", f"{store.writing.replica}.", token) == (1, 0)
+        assert await other.writing.take("s_1", held, token) == (1, 0)
         with pytest.raises(SessionLostError):
-            await store.writing.take("s_1", f"{store.writing.replica}.", "x.1")
+            await store.writing.take("s_1", held, "x.1")
         other.writing.hold("s_1", token, 1)
         for act in (
             partial(store.append, "s_1", draft(event(2)), call()),

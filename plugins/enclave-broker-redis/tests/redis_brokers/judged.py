@@ -24,12 +24,12 @@ class Judge:
         self._all = f"{prefix}:{{{prefix}}}:"
 
     def log_of(self, session: str) -> Log:
-        """Seq, type and payload of each event."""
+        """Seq, type and payload of each event, which are the first field of its entry."""
         entries = self._client.xrange(f"{self._prefix}:{{{session}}}:e")
         return [
             (int(id.partition("-")[0]), type, json.loads(payload))
             for id, fields in entries
-            for type, payload in fields.items()
+            for type, payload in list(fields.items())[:1]
         ]
 
     def sessions(self, all_seen: Sequence[Seen]) -> list[str]:
