@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import redis
+from redis.client import NEVER_DECODE
 
 from .load import Seen
 
@@ -147,8 +149,9 @@ class WindowLog:
     def look(self) -> None:
         """Note what has come; to be called more often than the window is filled."""
         last = self.entries[-1][0] if self.entries else -1
-        for text in self._client.lrange(self._key, 0, -1):
-            when, calls, span = map(int, text.split())
+        whole = {NEVER_DECODE: True}
+        for entry in self._client.execute_command("LRANGE", self._key, 0, -1, **whole):
+            when, calls, span, _ = map(int, struct.unpack("<dddd", entry))
             if when > last:
                 self.entries.append((when, calls, span))
 
