@@ -37,18 +37,7 @@ class SchemaTool:
         self._check = schema_check(spec.name, self.spec.input_schema)
 
     def validate(self, arguments_json: bytes) -> dict[str, Any]:
-        try:
-            arguments = parse(arguments_json)
-        except NotJsonError as problem:
-            raise ArgumentsError(f"the arguments of {self.spec.name}: {problem}") from None
-        fields = self._check(arguments)
-        if fields:
-            said = "; ".join(f"{field}: {reason}" if field else reason for field, reason in fields)
-            raise ArgumentsError(
-                f"the arguments of {self.spec.name} are wrong: {said}", fields=fields
-            )
-        checked: dict[str, Any] = arguments
-        return checked
+        return checked_arguments(self.spec.name, arguments_json, self._check)
 
     def dump(self, arguments: Any) -> Mapping[str, JsonValue]:
         dumped: Mapping[str, JsonValue] = deepcopy(arguments)
@@ -69,7 +58,25 @@ def _context_parameter(handler: Callable[..., Any]) -> str | None:
     return None
 
 
-def schema_check(name: str, schema: dict[str, Any]) -> Callable[[Any], list[tuple[str, str]]]:
+Check = Callable[[Any], list[tuple[str, str]]]
+"""Says which fields of a value are wrong, and why."""
+
+
+def checked_arguments(name: str, arguments_json: bytes, check: Check) -> dict[str, Any]:
+    """The arguments of the tool ``name``; ArgumentsError names each wrong field, and no value."""
+    try:
+        arguments = parse(arguments_json)
+    except NotJsonError as problem:
+        raise ArgumentsError(f"the arguments of {name}: {problem}") from None
+    fields = check(arguments)
+    if fields:
+        said = "; ".join(f"{field}: {reason}" if field else reason for field, reason in fields)
+        raise ArgumentsError(f"the arguments of {name} are wrong: {said}", fields=fields)
+    checked: dict[str, Any] = arguments
+    return checked
+
+
+def schema_check(name: str, schema: dict[str, Any]) -> Check:
     """A function that says which fields of a value are wrong, and why, without the value."""
     try:
         import jsonschema_rs

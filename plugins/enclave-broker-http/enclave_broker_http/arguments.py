@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from enclave_broker_core.errors import ArgumentsError
-from enclave_broker_core.json_form import NotJsonError, parse
-from enclave_broker_core.schema_tools import schema_check
+from enclave_broker_core.schema_tools import checked_arguments, schema_check
 
 TYPES = frozenset({"string", "integer", "number", "boolean", "array", "object"})
 
@@ -57,7 +55,7 @@ class Checked:
 
     def __init__(self, tool: str, schema: dict[str, Any]) -> None:
         self._tool = tool
-        self._check: Callable[[Any], list[tuple[str, str]]] = schema_check(tool, schema)
+        self._check = schema_check(tool, schema)
         properties = schema.get("properties")
         self.defaults = {
             name: each["default"]
@@ -67,15 +65,7 @@ class Checked:
 
     def validate(self, arguments_json: bytes) -> dict[str, Any]:
         """ArgumentsError names each wrong field, and no value."""
-        try:
-            arguments = parse(arguments_json)
-        except NotJsonError as problem:
-            raise ArgumentsError(f"the arguments of {self._tool}: {problem}") from None
-        fields = self._check(arguments)
-        if fields:
-            said = "; ".join(f"{field}: {reason}" if field else reason for field, reason in fields)
-            raise ArgumentsError(f"the arguments of {self._tool} are wrong: {said}", fields=fields)
-        checked: dict[str, Any] = arguments
+        checked = checked_arguments(self._tool, arguments_json, self._check)
         for name, value in self.defaults.items():
             if name not in checked:
                 checked[name] = copy.deepcopy(value)

@@ -9,9 +9,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from enclave_broker_core.contracts import ToolContext
-from enclave_broker_core.errors import ArgumentsError
-from enclave_broker_core.json_form import NotJsonError, parse
-from enclave_broker_core.schema_tools import schema_check
+from enclave_broker_core.schema_tools import checked_arguments, schema_check
 
 from .compiling import Compiled
 from .sending import Sender
@@ -30,20 +28,10 @@ class OperationTool:
 
     def validate(self, arguments_json: bytes) -> dict[str, Any]:
         name = self.spec.name
-        try:
-            arguments = parse(arguments_json)
-        except NotJsonError as problem:
-            raise ArgumentsError(f"the arguments of {name}: {problem}") from None
-        check = self._check
-        if check is None:
+        if self._check is None:
             # Of thousands of tools few are called: the check is made for the first call.
-            check = self._check = schema_check(name, self.spec.input_schema)
-        fields = check(arguments)
-        if fields:
-            said = "; ".join(f"{field}: {reason}" if field else reason for field, reason in fields)
-            raise ArgumentsError(f"the arguments of {name} are wrong: {said}", fields=fields)
-        checked: dict[str, Any] = arguments
-        return checked
+            self._check = schema_check(name, self.spec.input_schema)
+        return checked_arguments(name, arguments_json, self._check)
 
     def dump(self, arguments: Any) -> Mapping[str, JsonValue]:
         dumped: Mapping[str, JsonValue] = deepcopy(arguments)

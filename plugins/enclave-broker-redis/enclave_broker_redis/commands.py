@@ -243,16 +243,18 @@ class Commands:
     async def inherit(self, session_id: str, token: str) -> None:
         """Answer those whom the holder before left without an answer."""
         found = await self._engine.run(IN_HAND, self._names(session_id), [token])
-        for number, text in zip(found[::2], found[1::2], strict=True):
-            if text:
-                self._answer(session_id, number, _asker_and_body(text)[0], GONE)
+        self._answer_all(session_id, found, GONE)
 
     async def refuse(self, session_id: str, token: str) -> None:
         """The session has ended: answer those whose commands were not begun."""
         found = await self._engine.run(FETCH, self._names(session_id), [token, 0])
+        self._answer_all(session_id, found, OVER)
+
+    def _answer_all(self, session_id: str, found: Sequence[bytes], answer: bytes) -> None:
+        """The same answer to all that a script found: number, command, number, …"""
         for number, text in zip(found[::2], found[1::2], strict=True):
             if text:
-                self._answer(session_id, number, _asker_and_body(text)[0], OVER)
+                self._answer(session_id, number, _asker_and_body(text)[0], answer)
 
     def _names(self, session_id: str) -> Sequence[str]:
         return [self._keys.of(session_id, what) for what in ("s", "q", "qc", "qb")]
