@@ -29,6 +29,7 @@ ONCE = (
     "plugins/enclave-broker-cli/tests",
     "plugins/enclave-broker-client/tests",
     "plugins/enclave-broker-http/tests",
+    "plugins/enclave-broker-mcp/tests",
     "plugins/enclave-broker-middleware/tests/test_cache_key.py",
     "plugins/enclave-broker-middleware/tests/test_cache_model.py",
     "plugins/enclave-broker-middleware/tests/test_circuit.py",

@@ -1,0 +1,1 @@
+"""The Model Context Protocol, both ways: the broker as a server, and MCP servers as tools."""
