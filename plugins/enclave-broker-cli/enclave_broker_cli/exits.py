@@ -19,7 +19,9 @@ _WRONG = frozenset(
 )
 _LIMITS = frozenset(
     {
+        "CIRCUIT_OPEN",
         "DEADLINE_EXCEEDED",
+        "LIMITER_UNAVAILABLE",
         "MAX_TOOL_CALLS",
         "PAYLOAD_TOO_LARGE",
         "RATE_LIMITED",
@@ -27,6 +29,8 @@ _LIMITS = frozenset(
         "RUNTIME_BUSY",
         "SERVICE_UNAVAILABLE",
         "SESSION_EXPIRED",
+        "STORE_UNAVAILABLE",
+        "TOO_MANY_CALLS",
         "TOO_MANY_SESSIONS",
         "TOOL_TIMEOUT",
     }
