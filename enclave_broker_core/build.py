@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,16 +17,16 @@ from .broker import Broker
 from .composition import Parts
 from .config import Config
 from .config_files import ConfigLike, Document, read, reads_variables
-from .contracts import Authenticator, OpenContext, SecretSource
+from .contracts import Authenticator, SecretSource
 from .draft import Draft, draft_of, plugins_of
-from .errors import BrokerError, ConfigError, PluginError, SecretError
+from .errors import BrokerError, ConfigError, SecretError
 from .limits import OfStore, RateLimiter
-from .parts import open_component
+from .opening import Opening, OpenPart, open_part
 from .plan import Part
 from .plugins import Plugins
 from .redaction import Redactor
 from .secrets import Secrets
-from .tracing import Headers, no_headers
+from .tracing import Headers
 
 _log = logging.getLogger(__name__)
 
@@ -81,11 +81,15 @@ async def open_setup(
     *,
     plugins: Sequence[object] = (),
     environment: bool | None = None,
+    opening: OpenPart = open_part,
 ) -> AsyncIterator[Setup]:
-    """The same for a server: the broker together with its authenticators and routes."""
-    redactor = Redactor()
+    """The same for a server: the broker together with its authenticators and routes.
+
+    ``opening`` opens each part in place of ``open_part``, as tests do that look at it.
+    """
+    given, redactor = _Given(config, plugins, environment, opening), Redactor()
     async with AsyncExitStack() as stack:
-        ready = await _ready(config, plugins, environment, redactor, stack)
+        ready = await _ready(given, redactor, stack)
         for line in ready.draft.warnings():
             _log.warning("%s", line)
         broker = _broker(ready, redactor)
@@ -94,18 +98,16 @@ async def open_setup(
         await stack.enter_async_context(broker)
         plan, secrets = ready.draft.plan, Secrets(ready.sources, redactor)
         authenticators = [
-            await stack.enter_async_context(_opened(part, ready.document, redactor, secrets))
+            await stack.enter_async_context(ready.opening.open(part, secrets))
             for part in plan.authenticators
         ]
         routes = [
-            await stack.enter_async_context(_opened(part, ready.document, redactor, secrets))
+            await stack.enter_async_context(ready.opening.open(part, secrets))
             for part in plan.routes
         ]
 
         async def reload() -> None:
-            await broker.reload(
-                partial(_again, config, plugins, environment, redactor, broker, plan.store)
-            )
+            await broker.reload(partial(_again, given, redactor, broker, plan.store))
 
         yield Setup(
             broker,
@@ -119,16 +121,10 @@ async def open_setup(
 
 
 async def _again(
-    config: ConfigLike,
-    plugins: Sequence[object],
-    environment: bool | None,
-    redactor: Redactor,
-    broker: Broker,
-    store: Part | None,
-    stack: AsyncExitStack,
+    given: _Given, redactor: Redactor, broker: Broker, store: Part | None, stack: AsyncExitStack
 ) -> Parts:
     """The parts of the configuration as it is now. ConfigError when it has another store."""
-    ready = await _ready(config, plugins, environment, redactor, stack)
+    ready = await _ready(given, redactor, stack)
     wanted = ready.draft.plan.store
     if (
         wanted is None
@@ -163,13 +159,13 @@ async def check_backends(
     failed: list[str] = []
     async with AsyncExitStack() as stack:
         try:
-            ready = await _ready(config, plugins, environment, redactor, stack)
+            ready = await _ready(_Given(config, plugins, environment), redactor, stack)
         except ConfigError as problem:
             return list(problem.problems)
         except BrokerError as problem:
             return [problem.message]
         for part in ready.draft.plan.parts():
-            said = await _try(part, ready.document, redactor, Secrets(ready.sources, redactor))
+            said = await _try(part, ready.opening, Secrets(ready.sources, redactor))
             failed += [] if said is None else [said]
     return failed
 
@@ -190,30 +186,34 @@ def _read(config: ConfigLike, environment: bool | None) -> Document:
 
 
 @dataclass(frozen=True)
+class _Given:
+    """What a configuration is read from, at the start and at each reload."""
+
+    config: ConfigLike
+    plugins: Sequence[object]
+    environment: bool | None
+    opening: OpenPart = open_part
+
+
+@dataclass(frozen=True)
 class _Ready:
     """A configuration without mistakes, and its secret sources at work."""
 
-    document: Document
+    opening: Opening
     draft: Draft
     sources: Sequence[SecretSource]
     values: Mapping[str, str]
 
 
-async def _ready(
-    config: ConfigLike,
-    plugins: Sequence[object],
-    environment: bool | None,
-    redactor: Redactor,
-    stack: AsyncExitStack,
-) -> _Ready:
-    document = _read(config, environment)
-    draft = draft_of(document, os.environ, redactor, plugins)
+async def _ready(given: _Given, redactor: Redactor, stack: AsyncExitStack) -> _Ready:
+    document = _read(given.config, given.environment)
+    opening = Opening(document, redactor, given.opening)
+    draft = draft_of(document, os.environ, redactor, given.plugins)
     if not draft.knows_sources:
         raise draft.error()
     try:
         sources = [
-            await stack.enter_async_context(_opened(part, document, redactor))
-            for part in draft.plan.secrets
+            await stack.enter_async_context(opening.open(part)) for part in draft.plan.secrets
         ]
     except BrokerError:
         if draft.mistakes:
@@ -237,7 +237,7 @@ async def _ready(
         draft = draft_of(document, os.environ, redactor, plugins=draft.plugins, secret=secret)
     if draft.mistakes:
         raise draft.error()
-    return _Ready(document, draft, sources, values)
+    return _Ready(opening, draft, sources, values)
 
 
 def _broker(ready: _Ready, redactor: Redactor, serving: Broker | None = None) -> Broker:
@@ -251,7 +251,7 @@ def _broker(ready: _Ready, redactor: Redactor, serving: Broker | None = None) ->
         return () if tracer is None else tracer.headers()
 
     def opened(part: Part) -> Any:
-        return _opened(part, ready.document, redactor, secrets, trace_headers)
+        return ready.opening.open(part, secrets, trace_headers)
 
     if plan.store is None or plan.limiter is None:
         raise ConfigError("the configuration has no store or no limiter")
@@ -284,36 +284,12 @@ def _broker(ready: _Ready, redactor: Redactor, serving: Broker | None = None) ->
     return made
 
 
-@asynccontextmanager
-async def _opened(
-    part: Part,
-    document: Document,
-    redactor: Redactor,
-    secrets: Secrets | None = None,
-    trace_headers: Callable[[], Headers] = no_headers,
-) -> AsyncIterator[Any]:
-    """A part, open; its failure says where it stands, whose it is, and no secret."""
-    context = OpenContext(part.name, str(document.base_dir), trace_headers=trace_headers)
-    if secrets is not None:
-        context = replace(context, secret=secrets.get)
-    async with AsyncExitStack() as stack:
-        try:
-            entered = open_component(part.component, part.config, context)
-            opened = await stack.enter_async_context(entered)
-        except BrokerError as problem:
-            place = document.locate(part.place)
-            kind = ConfigError if isinstance(problem, ConfigError) else PluginError
-            # Without its cause, whose message and traceback may hold a secret.
-            raise kind(redactor.text(f"{place}: {part.whose}: {problem.message}")) from None
-        yield opened
-
-
-async def _try(part: Part, document: Document, redactor: Redactor, secrets: Secrets) -> str | None:
+async def _try(part: Part, opening: Opening, secrets: Secrets) -> str | None:
     """Open a part and ask whether it works: what is wrong, or None."""
     entered = False
     try:
         with anyio.fail_after(CHECK_TIME):
-            async with _opened(part, document, redactor, secrets) as opened:
+            async with opening.open(part, secrets) as opened:
                 entered = True
                 if part.kind in ("store", "limiter"):
                     await opened.check()
@@ -329,8 +305,4 @@ async def _try(part: Part, document: Document, redactor: Redactor, secrets: Secr
         said = f"{type(problem).__name__}: {problem}"
     else:
         return None
-    return redactor.text(f"{document.locate(part.place)}: {part.whose}: {said}")
-
-
-def _identity(part: Part | None) -> Any:
-    return None if part is None else (part.component.name, part.config)
+    return opening.failure(part, said)
