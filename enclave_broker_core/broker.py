@@ -20,6 +20,7 @@ from .limits import RateLimiter
 from .mailbox import ToolCallMessage, tool_call_message
 from .model_calls import answered, model_call
 from .models import Principal, SessionLimits, SessionRecord, SessionSettings
+from .once import Once
 from .parts import listed, named_runtimes
 from .redaction import Redactor
 from .registry import Catalog
@@ -78,6 +79,7 @@ class Broker(BrokerTools):
             store=store, limits=limits, settings=sessions, surround=self._surround
         )
         self._generation: Generation | None = None
+        self._changed = Once()
         self._tasks: TaskGroup
         self._store: SessionStore
         self._stack = AsyncExitStack()
@@ -244,6 +246,12 @@ class Broker(BrokerTools):
         """Cancel all sessions of this process that have not ended; their final event says why."""
         await self._sessions.end_all(reason)
 
+    async def catalog_change(self, since: int) -> int:
+        """Wait for a catalog of another version than ``since``; its version."""
+        while self.catalog_version == since:
+            await self._changed.wait()
+        return self.catalog_version
+
     def conceal(self, value: str, name: str = "") -> None:
         """Blot a secret out of results, events, histories, logs and messages from now on."""
         self._redactor.add(value, name)
@@ -293,4 +301,6 @@ class Broker(BrokerTools):
 
     def _announce(self, old: Catalog, new: Catalog) -> None:
         self._sessions.surroundings.catalog = new
+        before, self._changed = self._changed, Once()
+        before.set()
         self._sessions.announce(old, new)

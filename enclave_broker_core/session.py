@@ -150,6 +150,11 @@ class Session(SessionHandle):
             tool_call((call_id or own_id, name, arguments_json, self.principal, frame, []))
         )
 
+    @property
+    def last_call_id(self) -> str:
+        """The id that events have of the call that was made last."""
+        return f"{self._call_prefix}{self.attempts}"
+
     def over(self) -> BrokerError:
         return ended_by(self.ending)
 
@@ -196,7 +201,7 @@ class Session(SessionHandle):
 
     def attempt(self, call: ToolCallMessage) -> Coroutine[Any, Any, CallAnswer]:
         calling = self.call(call.name, call.args, call_id=call.id)
-        return self._attempt(call.id or f"{self._call_prefix}{self.attempts}", calling)
+        return self._attempt(call.id or self.last_call_id, calling)
 
     async def _attempt(self, call_id: str, calling: Coroutine[Any, Any, Any]) -> CallAnswer:
         try:

@@ -20,6 +20,7 @@ from .health import HealthRoutes
 from .identity import Identity
 from .openapi import OpenApiRoutes
 from .origins import Origins
+from .plugin_routes import PluginRoutes
 from .resources import Resources
 from .service import Service
 from .sessions import SessionRoutes
@@ -46,8 +47,9 @@ def create_app(
 
     Without ``authenticators`` everybody who can reach it is one anonymous principal.
     ``routes`` are taken in besides its own, behind the same door: who calls is in
-    ``scope["enclave.caller"]``, the broker's tracer in ``scope["enclave.tracer"]``. ``draining``
-    is for who wants to stop it without haste.
+    ``scope["enclave.caller"]``, the broker in ``scope["enclave.broker"]``, its tracer in
+    ``scope["enclave.tracer"]``; what one asks of the door is in its RouteTraits. ``draining`` is
+    for who wants to stop it without haste.
     """
     settings = settings or ServerSettings()
     secret = settings.ticket_key
@@ -58,13 +60,9 @@ def create_app(
         return await session.claims().first(f"ticket:{nonce}", seconds=TICKET_WINDOW)
 
     tickets = Tickets(key, first_use)
-    service = Service(
-        broker,
-        settings,
-        Streams(settings.streams.max_per_session),
-        tickets,
-        draining or Draining(settings.drain_timeout),
-    )
+    draining = draining or Draining(settings.drain_timeout)
+    streams = Streams(settings.streams.max_per_session)
+    service = Service(broker, settings, streams, tickets, draining)
     parts: tuple[Any, ...] = (
         SessionRoutes(service),
         StreamRoutes(service),
@@ -74,7 +72,12 @@ def create_app(
         HealthRoutes(service),
         OpenApiRoutes(service, version("enclave-broker-server"), secured=bool(authenticators)),
     )
-    router = Resources([*(route for part in parts for route in part.routes()), *routes])
+    own: list[BaseRoute] = [route for part in parts for route in part.routes()]
+    router = Resources([*own, *routes])
+    plugins = PluginRoutes(broker, routes, own, settings.pass_headers)
+    for traits in plugins.traits.values():
+        if traits.on_drain is not None:
+            draining.tell(traits.on_drain)
     identity = Identity(authenticators, tickets.redeem)
     tracing = RequestTracing(lambda: broker.tracer)
-    return Door(router, settings.limits, Origins(settings), identity, tracing)
+    return Door(router, settings.limits, Origins(settings), identity, tracing, plugins)

@@ -13,12 +13,14 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from enclave_broker_core.errors import BrokerError
+from enclave_broker_core.route_traits import RouteTraits
 
 from .access_log import AccessLog
 from .answers import Answer, Header, HttpError
 from .body import Gone, header, index_headers
 from .identity import Caller, Identity
 from .origins import Origins, cors, preflight
+from .plugin_routes import PluginRoutes
 from .settings import DoorLimits
 from .tracing import RequestTracing
 
@@ -39,7 +41,7 @@ class Door:
     """Wraps the routes: Host and Origin, who calls, request ids, CORS, the access log.
 
     What goes wrong behind it is answered here; nothing of a traceback leaves the server.
-    The caller is in ``scope["enclave.caller"]``.
+    The caller is in ``scope["enclave.caller"]``, the broker in ``scope["enclave.broker"]``.
     """
 
     def __init__(
@@ -49,12 +51,14 @@ class Door:
         origins: Origins,
         identity: Identity,
         tracing: RequestTracing,
+        plugins: PluginRoutes,
     ) -> None:
         self._app = app
         self._limits = limits
         self._origins = origins
         self._identity = identity
         self._tracing = tracing
+        self._plugins = plugins
         self._access_log = AccessLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,19 +91,30 @@ class Door:
             self._tracing.end(scope, sending.status)
 
     async def _enter(self, scope: Scope, receive: Receive, sending: _Sending) -> None:
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        traits = self._plugins.of(path)
         self._origins.require_host(scope)
         origin = self._origins.require_origin(scope)
         if origin is not None:
-            sending.headers += cors(origin)
+            sending.headers += cors(origin, traits.answer_headers)
         _require_bounded(scope, self._limits)
         if scope.get("method") == "OPTIONS":
-            await Answer(None, 204, preflight())(scope, receive, sending)
+            answer = Answer(None, 204, preflight(traits.request_headers))
+            await answer(scope, receive, sending)
             return
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if path not in PUBLIC:
-            scope["enclave.caller"] = await self._caller(scope, path)
+        if path not in PUBLIC and not traits.public:
+            scope["enclave.caller"] = await self._known(scope, path, traits)
+            self._plugins.equip(scope)
             self._tracing.begin(scope)
         await self._app(scope, receive, sending)
+
+    async def _known(self, scope: Scope, path: str, traits: RouteTraits) -> Caller:
+        try:
+            return await self._caller(scope, path)
+        except HttpError as refused:
+            if refused.status == 401 and traits.challenge is not None:
+                refused.headers = [(b"www-authenticate", traits.challenge.encode("latin-1"))]
+            raise
 
     async def _caller(self, scope: Scope, path: str) -> Caller:
         ticketed = TICKETED.fullmatch(path) if scope.get("query_string") else None

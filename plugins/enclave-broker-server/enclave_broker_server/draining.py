@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .answers import HttpError
 
 
@@ -11,9 +13,17 @@ class Draining:
     def __init__(self, retry_after: float) -> None:
         self._retry_after = retry_after
         self._begun = False
+        self._told: list[Callable[[], None]] = []
+
+    def tell(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` when it begins."""
+        self._told.append(listener)
 
     def begin(self) -> None:
-        self._begun = True
+        if not self._begun:
+            self._begun = True
+            for listener in self._told:
+                listener()
 
     def require_open(self) -> None:
         """HttpError 503, which says when another replica may have taken over."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from starlette.types import Scope
@@ -54,22 +55,26 @@ class Origins:
         raise HttpError(403, "pages of this origin may not use this server")
 
 
-def cors(origin: bytes) -> list[Header]:
-    """The headers that let a page of this origin read the answer."""
+def cors(origin: bytes, shown: Sequence[str] = ()) -> list[Header]:
+    """The headers that let a page of this origin read the answer, with what is ``shown`` too."""
     return [
         (b"access-control-allow-origin", origin),
-        (b"access-control-expose-headers", SHOWN),
+        (b"access-control-expose-headers", _with(SHOWN, shown)),
         (b"vary", b"Origin"),
     ]
 
 
-def preflight() -> list[Header]:
-    """What else a page may send."""
+def preflight(sent: Sequence[str] = ()) -> list[Header]:
+    """What else a page may send, with what may be ``sent`` to this one path."""
     return [
         (b"access-control-allow-methods", METHODS),
-        (b"access-control-allow-headers", HEADERS),
+        (b"access-control-allow-headers", _with(HEADERS, sent)),
         (b"access-control-max-age", REMEMBERED),
     ]
+
+
+def _with(names: bytes, more: Sequence[str]) -> bytes:
+    return b", ".join([names, *(name.encode("latin-1") for name in more)])
 
 
 def host_of(value: str) -> str:
