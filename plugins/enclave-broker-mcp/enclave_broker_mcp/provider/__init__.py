@@ -1,1 +1,1 @@
-"""MCP servers as tools of the broker."""
+"""MCP servers as tools of the broker: the tool provider ``mcp``."""

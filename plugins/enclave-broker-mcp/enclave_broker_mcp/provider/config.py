@@ -1,0 +1,189 @@
+"""What ``[[tools]] use = "mcp"`` may say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+from annotated_types import Ge, Len
+from enclave_broker_network.fields import may_set
+from enclave_broker_network.rules import NetworkRules
+from enclave_broker_network.urls import parse_url
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+
+from enclave_broker_core.errors import BrokerError
+from enclave_broker_core.models import Count, Frozen, Seconds
+from enclave_broker_core.patterns import Pattern
+
+_OF_COMMANDS = ("args", "env", "inherit_env", "cwd")
+_OF_URLS = ("headers", "auth", "network")
+
+
+def _pattern(text: str) -> str:
+    try:
+        Pattern(text)
+    except BrokerError as problem:
+        raise ValueError(problem.message) from None
+    return text
+
+
+def _url(text: str) -> str:
+    try:
+        parse_url(text)
+    except BrokerError as problem:
+        raise ValueError(problem.message) from None
+    return text
+
+
+def _header(name: str) -> str:
+    # The last two are the protocol's own.
+    if not may_set(name) or name.lower() in ("content-type", "accept"):
+        raise ValueError(f"{name!r} is not the name of a header that can be set")
+    return name
+
+
+def _variable(name: str) -> str:
+    if not name or "=" in name or "\0" in name:
+        raise ValueError(f"{name!r} is not the name of a variable")
+    return name
+
+
+PatternText = Annotated[str, AfterValidator(_pattern)]
+UrlText = Annotated[str, AfterValidator(_url)]
+HeaderName = Annotated[str, AfterValidator(_header)]
+VariableName = Annotated[str, AfterValidator(_variable)]
+PlainText = Annotated[str, Len(1)]
+
+
+class ClientCredentials(Frozen):
+    """OAuth 2 client credentials for a server that wants a token."""
+
+    type: Literal["client_credentials"] = Field(description="The grant.")
+    issuer: UrlText = Field(
+        description="The authorization server that the credentials are of, as it calls itself:"
+        " they are shown to no other. It is reached besides what 'network' allows."
+    )
+    client_id: PlainText = Field(description="The client.")
+    client_secret: SecretStr = Field(description="Its secret; may have places {secret:NAME}.")
+    scopes: tuple[PlainText, ...] = Field(default=(), description="The scopes that are asked for.")
+
+
+class McpConfig(Frozen):
+    """One MCP server, whose tools become ``name:tool``: a program that is started here, by its
+    ``command``, or one that is reached at a ``url``.
+    """
+
+    name: str = Field(default="mcp", description="What the names of its tools begin with.")
+    command: PlainText | None = Field(
+        default=None, description="The program that is the server; it is spoken to over stdio."
+    )
+    args: tuple[str, ...] = Field(default=(), description="The program's arguments.")
+    env: Mapping[VariableName, SecretStr] = Field(
+        default_factory=dict,
+        description="Variables of the program's environment. Places {secret:NAME} are looked up"
+        " at each start.",
+    )
+    inherit_env: tuple[VariableName, ...] = Field(
+        default=(),
+        description="Variables of the broker's environment that the program gets too, besides"
+        " HOME, LOGNAME, PATH, SHELL, TERM and USER.",
+    )
+    cwd: PlainText | None = Field(
+        default=None,
+        description="The program's working directory; the configuration's folder unless given.",
+    )
+    url: UrlText | None = Field(
+        default=None, description="Where the server is reached, over streamable HTTP."
+    )
+    headers: Mapping[HeaderName, SecretStr] = Field(
+        default_factory=dict,
+        description="Headers of each request to the server. Places {secret:NAME} are looked up"
+        " at each request.",
+    )
+    auth: ClientCredentials | None = Field(
+        default=None, description="How a token for the server is had; else 'headers' may hold one."
+    )
+    network: NetworkRules = Field(
+        default=NetworkRules(), description="What may be reached, and how much may come back."
+    )
+    protocol: Literal["auto", "handshake"] = Field(
+        default="auto",
+        description="'auto' asks for the newest revision of the protocol and falls back to its"
+        " handshake; 'handshake' begins with that, for a server that can't be asked.",
+    )
+    required: bool = Field(
+        default=True,
+        description="Whether the broker does not open when the server does not start. Otherwise"
+        " there are no tools yet, and it is tried again.",
+    )
+    start_timeout: Seconds = Field(
+        default=30.0, description="Seconds until the server has started and listed its tools."
+    )
+    timeout: Seconds = Field(default=60.0, description="Seconds that each call may take.")
+    refresh: Annotated[float, Ge(0)] = Field(
+        default=300.0,
+        description="How often, in seconds, the tools are listed again without being told to;"
+        " 0 is never.",
+    )
+    include: tuple[PatternText, ...] = Field(
+        default=(), description="Patterns of the tools that are taken; without any, all are."
+    )
+    exclude: tuple[PatternText, ...] = Field(
+        default=(), description="Patterns of the tools that are never taken."
+    )
+    hints: bool = Field(
+        default=True,
+        description="Whether the server is believed that a tool is read-only or idempotent.",
+    )
+    text_results: Literal["text", "json"] = Field(
+        default="text",
+        description="What a result is that is one text: that text, or with 'json' the value of a"
+        " text that is a JSON object or array.",
+    )
+    roots: tuple[PlainText, ...] = Field(
+        default=(),
+        description="Folders, or file:// URIs, that the server is told when it asks for roots."
+        " Without any such requests are refused.",
+    )
+    elicitation: Literal["refuse", "decline"] = Field(
+        default="refuse",
+        description="What comes of a server's questions to a user: 'refuse' says that there is"
+        " nobody to ask, 'decline' that the user does not want to answer.",
+    )
+    pin: bool = Field(
+        default=False,
+        description="Whether only tools are offered that were accepted as they are, by"
+        " 'enclave-broker tools accept'.",
+    )
+    pin_file: PlainText | None = Field(
+        default=None, description="Where accepted tools are kept; NAME.pins.json unless given."
+    )
+    max_message_bytes: Count = Field(
+        default=8 * 1024 * 1024, description="The size of one message from the server."
+    )
+    max_tools: Count = Field(default=1000, description="How many tools are taken at the most.")
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, name: str) -> str:
+        if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", name) is None:
+            raise ValueError("a source's name has letters, digits, '_', '.' and '-', up to 64")
+        return name
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.command is None) == (self.url is None):
+            raise ValueError("give either a 'command' or a 'url'")
+        other = _OF_URLS if self.url is None else _OF_COMMANDS
+        wrong = [key for key in other if key in self.model_fields_set]
+        if wrong:
+            what = "command" if self.url is None else "url"
+            raise ValueError(f"{', '.join(wrong)}: not for a server that has a '{what}'")
+        return self
+
+    @model_validator(mode="after")
+    def _pinned(self) -> Self:
+        if self.pin_file is not None and not self.pin:
+            raise ValueError("a 'pin_file' without 'pin = true' pins nothing")
+        return self

@@ -1,0 +1,62 @@
+"""Opens the provider ``mcp``: how its server is reached, and the task that keeps it so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+from mcp.client.stdio import get_default_environment
+
+from enclave_broker_core.contracts import OpenContext
+from enclave_broker_core.errors import ConfigError, PluginError
+from enclave_broker_core.redaction import Redactor
+
+from .config import McpConfig
+from .connection import Connection, connect
+from .provider import McpProvider
+from .stdio import Ending, Program, run_program
+from .values import revealed
+
+
+@asynccontextmanager
+async def open_server(config: McpConfig, context: OpenContext) -> AsyncIterator[McpProvider]:
+    """The tools of one server. PluginError when it is required and does not start."""
+    redactor = Redactor()
+
+    @asynccontextmanager
+    async def connection() -> AsyncIterator[Connection]:
+        ending = Ending()
+        program = await _program(config, context, redactor)
+        transport = run_program(program, config.name, redactor, config.max_message_bytes, ending)
+        async with connect(transport, config, context.base_dir, redactor, ending) as made:
+            yield made
+
+    provider = McpProvider(config, connection)
+    failed: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(provider.keeper.run)
+        await provider.keeper.tried.wait()
+        if config.required and provider.health.state != "healthy":
+            failed = PluginError(f"{config.name} can't be used: {provider.health.reason}")
+        else:
+            try:
+                yield provider
+            except Exception as problem:
+                failed = problem
+        tasks.cancel_scope.cancel()
+    # Here, as the task group would make a group of it.
+    if failed is not None:
+        raise failed
+
+
+async def _program(config: McpConfig, context: OpenContext, redactor: Redactor) -> Program:
+    if config.command is None:
+        raise ConfigError(f"{config.name} has no command")
+    env = get_default_environment()
+    env |= {name: os.environ[name] for name in config.inherit_env if name in os.environ}
+    for name, value in config.env.items():
+        env[name] = await revealed(value, context.secret, redactor)
+    return Program(config.command, config.args, env, str(Path(context.base_dir, config.cwd or ".")))

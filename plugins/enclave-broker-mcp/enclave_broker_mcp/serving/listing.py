@@ -1,0 +1,57 @@
+"""The catalog as a list of MCP tools, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import mcp_types as types
+from mcp.shared.exceptions import MCPError
+
+from enclave_broker_core.export import exported
+from enclave_broker_core.models import ToolSpec
+
+
+class Listing:
+    """Makes each tool once: a spec is the same object until its tool is published anew."""
+
+    def __init__(self, page_size: int, *, own: Sequence[types.Tool] = ()) -> None:
+        """``own`` are tools that are listed before those of the catalog, and hide their names."""
+        self._page_size = page_size
+        self._own = {tool.name: tool for tool in own}
+        self._made: dict[str, tuple[ToolSpec, types.Tool]] = {}
+
+    def page(self, tools: Mapping[str, ToolSpec], cursor: str | None) -> types.ListToolsResult:
+        """The tools from ``cursor`` on, which is the name of the last one before it.
+
+        MCPError for one that is not, or no longer, such a name.
+        """
+        names = [*self._own, *(name for name in tools if name not in self._own)]
+        start = 0
+        if cursor is not None:
+            try:
+                start = names.index(cursor) + 1
+            except ValueError:
+                raise MCPError(types.INVALID_PARAMS, "the cursor is not valid (any more)") from None
+        shown = names[start : start + self._page_size]
+        more = shown[-1] if start + len(shown) < len(names) else None
+        if len(self._made) > 2 * len(tools) + self._page_size:
+            self._made.clear()
+        made = [self._own.get(name) or self._tool(name, tools[name]) for name in shown]
+        return types.ListToolsResult(tools=made, next_cursor=more)
+
+    def input_schema(self, name: str) -> Mapping[str, Any] | None:
+        """The schema of a tool that has been listed."""
+        tool = self._own.get(name)
+        if tool is None and name in self._made:
+            _, tool = self._made[name]
+        return None if tool is None else tool.input_schema
+
+    def _tool(self, name: str, spec: ToolSpec) -> types.Tool:
+        known = self._made.get(name)
+        if known is not None and known[0] is spec:
+            return known[1]
+        [form] = exported("mcp", {name: spec})
+        tool = types.Tool.model_validate(form, by_name=False)
+        self._made[name] = spec, tool
+        return tool

@@ -1,0 +1,155 @@
+"""A client's place at a broker, and the one session that it has there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import NamedTuple, Protocol
+
+import anyio
+from mcp.server.subscriptions import InMemorySubscriptionBus, ToolsListChanged
+
+from enclave_broker_core.broker import Broker
+from enclave_broker_core.errors import SessionEndedError
+from enclave_broker_core.models import Principal, ToolSpec
+from enclave_broker_core.session import Session
+
+from .errors import RETRY_AFTER, TooManyCallsError
+from .settings import ServingConfig
+
+_log = logging.getLogger(__name__)
+
+# How long, in seconds, a client may take to take a notification.
+TELLING_TIME = 5.0
+
+
+class Connected(Protocol):
+    """The connection of a client that is told of changes without asking."""
+
+    async def send_tool_list_changed(self) -> None: ...
+
+
+class Seat:
+    """Holds the session of one MCP session, or of all requests of a principal that have none.
+
+    The session is opened when it is first needed and is its principal's. It may end before the
+    seat does, by its own limits; the next request then opens another.
+    """
+
+    def __init__(self, config: ServingConfig) -> None:
+        self._config = config
+        self._opening = anyio.Lock()
+        self._session: Session | None = None
+        self._closed = False
+        self._under_way = 0
+        self._quiet = anyio.Event()
+        self.listed: Mapping[str, ToolSpec] | None = None
+        self.connection: Connected | None = None
+        self.bus = InMemorySubscriptionBus()
+
+    @property
+    def is_used(self) -> bool:
+        """Whether it has a session that has not ended, or a request under way."""
+        return self._under_way > 0 or (self._session is not None and not self._session.is_ending)
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator[None]:
+        """In this block a request of the client is under way. TooManyCallsError."""
+        if self._under_way >= self._config.max_calls:
+            most = self._config.max_calls
+            raise TooManyCallsError(f"{most} calls are under way", retry_after=RETRY_AFTER)
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._quiet.set()
+                self._quiet = anyio.Event()
+
+    async def session(
+        self, broker: Broker, principal: Principal, headers: Mapping[str, str]
+    ) -> Session:
+        """Its session, opened if need be. SessionEndedError when the seat is closed.
+
+        When the principal is no longer what it was, with other roles or attributes, the old
+        session completes and a new one takes its place.
+        """
+        session = self._session
+        if session is None or not _serves(session, principal):
+            async with self._opening:
+                session = self._session
+                if session is None or not _serves(session, principal):
+                    session = self._session = await self._open(broker, principal, session)
+        if headers:
+            session.see_caller(headers)
+        return session
+
+    async def _open(self, broker: Broker, principal: Principal, old: Session | None) -> Session:
+        self._require_open()
+        if old is not None:
+            await old.complete()
+        config, idle = self._config, broker.limits.idle_timeout
+        session = await broker.create_session(
+            principal=principal,
+            metadata={"transport": "mcp"},
+            allowed_tools=config.allowed_tools,
+            runtime=None if config.mode == "tools" else config.runtime,
+            idle_timeout=config.idle_timeout if idle is None else min(idle, config.idle_timeout),
+        )
+        try:
+            self._require_open()
+        except SessionEndedError:
+            await session.complete()
+            raise
+        return session
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise SessionEndedError("the MCP session has ended")
+
+    async def look_again(self, broker: Broker) -> None:
+        """Tell the client if the tools are no longer those that it was shown last."""
+        shown, session = self.listed, self._session
+        if shown is None:
+            return
+        if session is not None and not session.is_ending:
+            now = await broker.visible_tools(session=session)
+            if len(now) == len(shown) and all(now.get(name) is shown[name] for name in shown):
+                return
+            self.listed = now
+        with anyio.move_on_after(TELLING_TIME):
+            if self.connection is not None:
+                await self.connection.send_tool_list_changed()
+            await self.bus.publish(ToolsListChanged())
+
+    async def when_quiet(self) -> None:
+        """Return when no request is under way."""
+        while self._under_way:
+            await self._quiet.wait()
+
+    async def close(self) -> None:
+        """End the session; nothing opens another one."""
+        self._closed = True
+        async with self._opening:
+            if self._session is not None:
+                await self._session.complete()
+
+
+class Visit(NamedTuple):
+    """One request: whose it is, where it goes, and on which seat."""
+
+    broker: Broker
+    principal: Principal
+    seat: Seat
+    headers: Mapping[str, str]
+
+    async def session(self) -> Session:
+        return await self.seat.session(self.broker, self.principal, self.headers)
+
+
+def _serves(session: Session, principal: Principal) -> bool:
+    if session.is_ending:
+        return False
+    return session.principal is principal or session.principal == principal
