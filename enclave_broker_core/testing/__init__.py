@@ -1,4 +1,4 @@
-"""For authors of plugins: the suites that a part must pass to keep its contract."""
+"""For authors of plugins: suites that hold a part to its contract, and what to test it with."""
 
 import pytest
 
@@ -10,12 +10,15 @@ pytest.register_assert_rewrite(
         for module in (
             "admission_suite",
             "authenticators",
+            "cancelling",
             "checks",
             "command_suite",
             "durable_runtimes",
             "durable_store_suite",
+            "harness",
             "hosts",
             "lease_suite",
+            "lives",
             "limiters",
             "middleware",
             "policies",

@@ -35,7 +35,7 @@ def sync_methods(part: object, *names: str) -> list[str]:
     return [name for name in names if not inspect.iscoroutinefunction(getattr(part, name, None))]
 
 
-class _Cancelled:
+class Cancelled:
     """Awaits an answer, and cancels it where it waits for the so-manieth time.
 
     ``waits`` counts how often it waited, ``told`` is whether it heard of its cancellation.
@@ -87,7 +87,7 @@ async def cancel_at_each_wait(ask: Callable[[], Awaitable[Any]], most: int = 12)
     async with nothing_left_running():
         for wait in range(1, most + 1):
             with anyio.CancelScope() as scope:
-                asked = _Cancelled(ask(), wait, scope)
+                asked = Cancelled(ask(), wait, scope)
                 await asked
                 assert not asked.told, f"cancelled where it waited ({wait}.), and it answered"
                 if asked.waits < wait:
