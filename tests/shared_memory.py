@@ -189,7 +189,8 @@ class Replica:
         await self._backend.memory.release(session_id, key)
 
     async def delete(self, session_id: str) -> bool:
-        self._backend.holders.pop(session_id, None)
+        for kept in (self._backend.holders, self._backend.states, self._backend.answers):
+            kept.pop(session_id, None)
         return await self._backend.memory.delete(session_id)
 
     async def sweep(self, now: float) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import anyio
 import pytest
 
-from enclave_broker_core.errors import SessionEndedError, SessionNotFoundError
+from enclave_broker_core.errors import SessionEndedError, SessionLostError, SessionNotFoundError
 from enclave_broker_core.models import Admission, Window
 
 from .replica_suite import ReplicaSuite, lasting
@@ -71,12 +72,14 @@ class AdmissionSuite(ReplicaSuite):
                 assert sorted(item.payload["by"] for item in log) == list(range(number, 40, 2))
             assert list(await served[0].store.limiter.remaining([WIDE, NARROW])) == [97, 0]
 
-    async def test_appends_and_admissions_keep_their_places(self) -> None:
+    async def test_appends_and_admissions_take_their_places_in_the_order_they_began(self) -> None:
         async with self.served(1) as (_, (one,)):
             await one.store.create(lasting())
+            began: list[int] = []
 
             async def write(number: int) -> int | None:
                 item = draft(event(1, by=number))
+                began.append(number)
                 if number % 3:
                     seq: int = await one.store.append("s_1", item)
                     return seq
@@ -85,6 +88,19 @@ class AdmissionSuite(ReplicaSuite):
 
             seqs = await at_once([partial(write, number) for number in range(30)])
             log = {item.payload["by"]: item.seq for item in await one.store.read("s_1")}
+            assert list(log) == began
             assert [log[number] for number in range(30) if number % 3] == [
                 seq for seq in seqs if seq is not None
             ]
+
+    async def test_who_lost_the_session_has_nothing_admitted(self) -> None:
+        async with self.served(2) as (backend, (silent, other)):
+            await silent.store.create(lasting())
+            await backend.silence(silent.store)
+            with anyio.fail_after(self.patience):
+                await other.until(lambda: len(other.taken_up) == 1)
+            with pytest.raises(SessionLostError):
+                await silent.store.admit("s_1", draft(event(1)), [WIDE])
+            assert list(await other.store.read("s_1")) == []
+            assert list(await other.store.limiter.remaining([WIDE])) == [100]
+            assert await other.store.admit("s_1", draft(event(1)), [WIDE]) == Admission()

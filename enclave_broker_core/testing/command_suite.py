@@ -71,7 +71,7 @@ class SharedStoreSuite(LeaseSuite):
     async def test_each_is_begun_once_and_in_its_askers_order(self) -> None:
         async with self.served(3) as (_, (one, *askers)):
             await one.store.create(lasting())
-            answers: list[bytes] = []
+            answered: list[bytes] = []
 
             async def ask(by: Served, name: str) -> None:
                 async with anyio.create_task_group() as tasks:
@@ -83,7 +83,8 @@ class SharedStoreSuite(LeaseSuite):
 
             async def keep(by: Served, body: bytes, sent: anyio.Event) -> None:
                 sent.set()
-                answers.append(await by.store.ask("s_1", body))
+                assert await by.store.ask("s_1", body) == b"done: " + body
+                answered.append(body)
 
             with anyio.fail_after(self.patience):
                 async with anyio.create_task_group() as tasks:
@@ -93,7 +94,7 @@ class SharedStoreSuite(LeaseSuite):
             for name in "ab":
                 mine = [body for body in begun if body.startswith(name.encode())]
                 assert mine == [f"{name} {number}".encode() for number in range(40)]
-            assert sorted(answers) == sorted(b"done: " + body for body in begun)
+            assert sorted(answered) == sorted(begun)
 
     async def test_a_slow_one_holds_no_other_up(self) -> None:
         async with self.served(2) as (_, (one, other)):
@@ -112,11 +113,11 @@ class SharedStoreSuite(LeaseSuite):
         async with self.served(2) as (_, (one, other)):
             await one.store.create(lasting())
             holding = Holding(one)
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(other.store.ask, "s_1", b"withdrawn")
-                await one.until(lambda: len(one.commands) == 1)
-                tasks.cancel_scope.cancel()
             with anyio.fail_after(self.patience):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(other.store.ask, "s_1", b"withdrawn")
+                    await one.until(lambda: len(one.commands) == 1)
+                    tasks.cancel_scope.cancel()
                 await until(lambda: holding.cancelled == [b"withdrawn"])
 
     async def test_of_a_session_that_is_unknown_or_has_ended(self) -> None:
@@ -128,6 +129,32 @@ class SharedStoreSuite(LeaseSuite):
             with pytest.raises(SessionEndedError):
                 await other.store.ask("s_1", b"a")
             assert one.commands == []
+
+    async def test_one_that_ends_its_session_is_answered(self) -> None:
+        async with self.served(2) as (_, (one, other)):
+            await one.store.create(lasting())
+
+            async def ends(session_id: str, body: bytes) -> bytes:
+                await end(one.store, final(1))
+                return b"ended"
+
+            one.acts = ends
+            with anyio.fail_after(self.patience):
+                assert await other.store.ask("s_1", b"end") == b"ended"
+
+    async def test_they_go_to_who_took_the_session_up(self) -> None:
+        async with self.served(3) as (backend, (silent, *others)):
+            await silent.store.create(lasting())
+            with anyio.fail_after(self.patience):
+                for one in others:
+                    assert await one.store.ask("s_1", b"a") == b"done: a"
+                await backend.silence(silent.store)
+                await until(lambda: any(one.taken_up for one in others))
+                for one in others:
+                    assert await one.store.ask("s_1", b"b") == b"done: b"
+            assert silent.commands == [("s_1", b"a")] * 2
+            for one in others:
+                assert one.commands == [("s_1", b"b")] * (2 if one.taken_up else 0)
 
     async def test_what_its_holder_had_in_hand_is_lost_and_said_so(self) -> None:
         async with self.served(2) as (backend, (silent, other)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import anyio
 import pytest
 
@@ -14,7 +16,7 @@ from enclave_broker_core.store_abilities import Saved
 
 from .lease_suite import LeaseSuite
 from .replica_suite import lasting
-from .samples import call, draft, end, event, final
+from .samples import at_once, call, draft, end, event, final
 
 
 @pytest.mark.anyio
@@ -39,27 +41,68 @@ class DurableStoreSuite(LeaseSuite):
             await one.store.save("s_1", b"first")
             state = bytes(range(256)) * 4096
             await one.store.save("s_1", state)
-            assert await one.store.saved("s_1") == Saved(state, {})
-            assert await other.store.saved("s_1") == Saved(state, {})
+            for store in (one.store, other.store):
+                found = await store.saved("s_1")
+                assert found == Saved(state, {})
+                # A memoryview would be equal to it.
+                assert type(found.state) is bytes
+            await one.store.save("s_1", b"")
+            assert await other.store.saved("s_1") == Saved(b"", {})
 
     async def test_an_answer_is_kept_with_its_call_until_a_state_lets_it_go(self) -> None:
-        async with self.served(1) as (_, (one,)):
+        async with self.served(2) as (_, (one, other)):
             store = one.store
             await store.create(lasting())
             await store.save("s_1", b"first")
-            for number in (1, 2, 3):
-                done = draft(event(number))
-                await store.append("s_1", done, call(f"c_{number}"), answer=b"\x00%d" % number)
+            answers = {"c_1": b"\x00\xff", "c_2": b"", "c_3": b"3"}
+            for number, (name, answer) in enumerate(answers.items(), 1):
+                await store.append("s_1", draft(event(number)), call(name), answer=answer)
             await store.append("s_1", draft(event(4)), call("c_4"))
-            found = await store.saved("s_1")
-            assert found == Saved(b"first", {f"c_{n}": b"\x00%d" % n for n in (1, 2, 3)})
+            for any_one in (store, other.store):
+                found = await any_one.saved("s_1")
+                assert found == Saved(b"first", answers)
+                assert [type(answer) for answer in found.answers.values()] == [bytes] * 3
             assert [record.call_id for record in await store.history("s_1")] == [
                 f"c_{number}" for number in (1, 2, 3, 4)
             ]
             await store.save("s_1", b"second", keep=["c_2", "c_9"])
-            assert await store.saved("s_1") == Saved(b"second", {"c_2": b"\x002"})
+            assert await store.saved("s_1") == Saved(b"second", {"c_2": b""})
             await store.save("s_1", b"third")
-            assert await store.saved("s_1") == Saved(b"third", {})
+            assert await other.store.saved("s_1") == Saved(b"third", {})
+
+    async def test_a_state_has_its_place_among_the_appends(self) -> None:
+        async with self.served(1) as (_, (one,)):
+            await one.store.create(lasting())
+            kept: set[str] = set()
+
+            async def write(number: int) -> None:
+                if number == 2:
+                    kept.clear()
+                    await one.store.save("s_1", b"state")
+                else:
+                    name = f"c_{number}"
+                    kept.add(name)
+                    await one.store.append("s_1", draft(event(1)), call(name), answer=b"a")
+
+            # Of the answers, those are there whose appends began after it.
+            for _ in range(3):
+                assert await at_once([partial(write, number) for number in range(5)]) == [None] * 5
+                found = await one.store.saved("s_1")
+                assert set(found.answers) == kept
+
+    async def test_nothing_is_left_of_a_deleted_session(self) -> None:
+        async with self.served(2) as (_, (one, other)):
+            await one.store.create(lasting())
+            await one.store.save("s_1", b"state")
+            await one.store.append("s_1", draft(event(1)), call(), answer=b"a")
+            assert await one.store.delete("s_1")
+            with pytest.raises(SessionNotFoundError):
+                await one.store.saved("s_1")
+            # Nor does it come back with another session of that id.
+            await other.store.create(lasting())
+            assert await one.store.saved("s_1") is None
+            await other.store.save("s_1", b"new", keep=["c_1"])
+            assert await one.store.saved("s_1") == Saved(b"new", {})
 
     async def test_an_ended_session_has_no_state(self) -> None:
         async with self.served(1) as (_, (one,)):

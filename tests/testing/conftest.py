@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
+from typing import Protocol
 
 import pytest
 
-Failures = Callable[[object], Awaitable[set[str]]]
+from enclave_broker_core.testing.suite import Suite
+
+
+class Failures(Protocol):
+    def __call__(self, suite: object, of: type[Suite] | None = None) -> Awaitable[set[str]]:
+        """The names of the tests that fail, but for ``test_``; only those that ``of`` has."""
 
 
 @pytest.fixture
 def failures() -> Failures:
-    """Runs all tests of a suite; the names of those that fail, but for ``test_``."""
+    """Runs all tests of a suite, or those that one of its bases brings itself."""
 
-    async def run(suite: object) -> set[str]:
+    async def run(suite: object, of: type[Suite] | None = None) -> set[str]:
         failed: set[str] = set()
         gc.freeze()  # else the collection below goes through all that there was before
-        for name in dir(suite):
+        for name in dir(suite) if of is None else vars(of):
             if name.startswith("test_"):
                 try:
                     await getattr(suite, name)()

@@ -1,29 +1,59 @@
-"""The suites for shared and durable stores, on one that keeps its contract."""
+"""The suites for what stores can do besides let a good one pass and find the known faults."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
-from shared_memory import Replica, SharedMemory
+import bad_admissions
+import bad_commands
+import bad_durable_stores
+import bad_leases
+import pytest
+from memory_backend import AdmittingReplica, MemoryBackend
+from trio.testing import MockClock
 
+from enclave_broker_core.testing.admission_suite import AdmissionSuite
 from enclave_broker_core.testing.command_suite import SharedStoreSuite
 from enclave_broker_core.testing.durable_store_suite import DurableStoreSuite
+from enclave_broker_core.testing.suite import Suite
 
 
-class MemoryBackend:
-    def __init__(self) -> None:
-        self._shared = SharedMemory()
+class MemorySuite(SharedStoreSuite, DurableStoreSuite, AdmissionSuite):
+    kind: type[AdmittingReplica] = AdmittingReplica
 
-    @asynccontextmanager
-    async def replica(self) -> AsyncIterator[Replica]:
-        yield Replica(self._shared)
-
-    async def silence(self, store: Replica) -> None:
-        store.cut_off()
-
-
-class TestSharedMemory(SharedStoreSuite, DurableStoreSuite):
     @asynccontextmanager
     async def open_backend(self) -> AsyncIterator[MemoryBackend]:
-        yield MemoryBackend()
+        yield MemoryBackend(self.kind)
+
+
+class TestSharedMemory(MemorySuite):
+    """Without a fault all tests pass."""
+
+
+FAULTS = [
+    (suite, kind, found_by)
+    for module in (bad_admissions, bad_commands, bad_durable_stores, bad_leases)
+    for suite, faults in module.KNOWN_BAD.items()
+    for kind, found_by in faults.items()
+]
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """Where all wait for something the clock jumps: what hangs is given up at once."""
+    return "trio", {"clock": MockClock(autojump_threshold=0)}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("of", "kind", "found_by"), FAULTS)
+async def test_the_suite_finds(
+    of: type[Suite],
+    kind: type[AdmittingReplica],
+    found_by: set[str],
+    failures: Callable[..., Awaitable[set[str]]],
+) -> None:
+    suite = MemorySuite()
+    suite.kind = kind
+    assert await failures(suite, of) == found_by
