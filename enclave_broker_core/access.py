@@ -30,8 +30,11 @@ class Rule(Frozen):
     """
 
     pattern: str
+    """The tools that it is about."""
     allow: bool | Literal["ask"]
+    """Whether they may be used, or ``"ask"``: only when somebody approves."""
     unless: Mapping[str, JsonValue] | None = None
+    """What turns it round when all of it holds for the caller."""
 
     @field_validator("pattern")
     @classmethod
@@ -199,7 +202,9 @@ class RulesConfig(Frozen):
     """The table of ``use = "rules"``: ordered rules, and what holds when none matches."""
 
     default: Default = "deny"
+    """What holds for a tool that no rule matches."""
     rules: tuple[Rule, ...] = ()
+    """The rules, of which the first that matches counts."""
 
 
 @asynccontextmanager

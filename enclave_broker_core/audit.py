@@ -25,14 +25,14 @@ _FILE_HAS_PATH: Mapping[str, Any] = {
 
 
 class AuditConfig(Frozen, json_schema_extra=dict(_FILE_HAS_PATH)):
-    """``to`` is "stdout" or "file"; ``path`` is the file, which is only ever appended to.
-
-    ``sync`` has each line on the disk before the caller gets its answer.
-    """
+    """The audit log: a JSON line for each call."""
 
     to: Literal["stdout", "file"] = "file"
+    """Standard output, or a file."""
     path: Path | None = Field(default=None)
+    """The file, which is only ever appended to."""
     sync: bool = False
+    """Whether each line is on the disk before the caller gets its answer."""
 
     @model_validator(mode="after")
     def _has_path(self) -> Self:

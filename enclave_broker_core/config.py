@@ -38,6 +38,7 @@ class Chosen(Frozen, extra="allow"):
     """A table for one part: ``use`` names its component, the rest is that one's own."""
 
     use: str = Field(min_length=1)
+    """The component that plays this part; the rest of the table is that one's own."""
 
     @property
     def rest(self) -> dict[str, Any]:
@@ -45,9 +46,10 @@ class Chosen(Frozen, extra="allow"):
 
 
 class NamedPart(Chosen):
-    """A part that has a name of its own; the component's name unless given."""
+    """A part that has a name of its own."""
 
     name: str | None = Field(default=None, min_length=1)
+    """Its own name; the component's unless given."""
 
     @property
     def own_name(self) -> str:
@@ -71,15 +73,22 @@ def _pattern(text: str) -> str:
 
 
 class RateLimitTable(Frozen, populate_by_name=True):
-    """``[rate_limit]``. ``backend`` counts; without one, what the store's plugin has for it."""
+    """``[rate_limit]``: windows; a call must find room in all that it falls under."""
 
     global_: Rate | None = Field(default=None, alias="global")
+    """For all calls together."""
     per_session: Rate | None = None
+    """For each session."""
     per_principal: Rate | None = None
+    """For each principal, id and tenant together."""
     per_tenant: Rate | None = None
+    """For each tenant."""
     per_tool: Mapping[str, Rate] = Field(default_factory=dict)
+    """For all calls of the tools that a pattern matches, by pattern."""
     backend: Chosen | None = None
+    """What counts; without one, the limiter of the store's own plugin."""
     on_error: OnError = "deny"
+    """What becomes of calls while the backend fails: they are refused, or go uncounted."""
 
     @field_validator("per_tool")
     @classmethod
@@ -99,33 +108,44 @@ RuntimeTables = Annotated[tuple[NamedPart, ...], BeforeValidator(_listed)]
 
 
 class Config(Frozen):
-    """A whole configuration.
-
-    ``plugins`` are names, patterns of names, ``.py`` files and dotted modules that may
-    load. ``access`` and ``runtime`` may be one table or several; all policies must allow,
-    and the first runtime is the default one. ``secrets`` is ``use = "env"`` unless given.
-    ``authenticators``, ``routes`` and ``server`` are for those who put the broker on a
-    network; what may stand in ``server`` the server itself says.
-    """
+    """A whole configuration."""
 
     plugins: tuple[str, ...] = ("*",)
+    """Which plugins may load: names, patterns of names, ``.py`` files and dotted modules."""
     block_plugins: tuple[str, ...] = ()
+    """Names or patterns of plugins that may not."""
     optional_plugins: tuple[str, ...] = ()
+    """Plugins that may fail to load; any other that fails stops the start."""
     secrets: tuple[Chosen, ...] | None = None
+    """Where secrets are looked up, in this order; the environment unless given."""
     store: StoreTable = StoreTable()
+    """Where sessions, events and histories are kept."""
     access: AccessTables = ()
+    """Who may use which tool: one policy, or several that must all allow."""
     rate_limit: RateLimitTable = RateLimitTable()
+    """How many calls there may be in a time, by session, principal, tenant and tool."""
     limits: SessionLimits = SessionLimits()
+    """The limits of a session that asks for no others."""
     sessions: SessionSettings = SessionSettings()
+    """How many sessions there may be, who sees all, and what holds for durable ones."""
     tools: tuple[NamedPart, ...] = ()
+    """Where tools come from."""
     middleware: tuple[Chosen, ...] = ()
+    """Wrappers of every call, the first outermost."""
     runtime: RuntimeTables = ()
+    """Where agents' code runs: one runtime, or several of which the first is the default."""
     audit: AuditConfig | None = None
+    """Who called what and was told what, as JSON lines; not written unless given."""
     sinks: tuple[Chosen, ...] = ()
+    """Others that see every call."""
     authenticators: tuple[Chosen, ...] = ()
+    """Who callers are: each is asked in this order, when the broker is on a network."""
     routes: tuple[Chosen, ...] = ()
+    """Pages of plugins on the server."""
     logging: LogSettings = LogSettings()
+    """How the ``enclave-broker`` program logs."""
     server: Mapping[str, Any] = Field(default_factory=dict)
+    """The broker on a network; what may stand here the server itself says."""
 
     @field_validator("plugins", "block_plugins")
     @classmethod

@@ -20,6 +20,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 _NAMED = frozenset({"tools", "runtime"})
 
+_USE = "The component that plays this part."
+_NAME = "The part's own name; the component's unless given."
 _REFERENCE: Mapping[str, str] = {"$ref": "#/$defs/reference"}
 _ANNOTATIONS = frozenset({"title", "description", "default", "deprecated", "examples", "writeOnly"})
 _FREE_FORMATS = frozenset({"password", "path", "file-path", "directory-path"})
@@ -62,10 +64,10 @@ def config_schema(plugins: Plugins) -> Schema:
     }
     whole = definitions[names[Config]]
     for key, (kind, how_many) in CHOOSING.items():
-        whole["properties"][key] = _tables(kind, how_many)
-    definitions["RateLimitTable"]["properties"]["backend"] = _to("limiter")
+        _put(whole, key, _tables(kind, how_many))
+    _put(definitions["RateLimitTable"], "backend", _to("limiter"))
     if server in names:
-        whole["properties"]["server"] = _to(names[server])
+        _put(whole, "server", _to(names[server]))
     return {
         "$schema": DIALECT,
         "title": "The configuration of an Enclave Broker",
@@ -96,9 +98,10 @@ def _definitions(
 
 def _component(kind: str, name: str, own: Schema, model: type[BaseModel]) -> Schema:
     """The table of one component: its own keys, ``use`` and, for some kinds, ``name``."""
-    keys = {"name": {"type": "string", "minLength": 1}} if kind in _NAMED else {}
+    keys = {"name": {"description": _NAME, "type": "string", "minLength": 1}}
+    keys = keys if kind in _NAMED else {}
     required = [key for key in own.get("required", ()) if key not in keys]
-    use: Schema = {"const": name}
+    use: Schema = {"description": _USE, "const": name}
     if name == DEFAULT_USE.get(kind):
         use["default"] = name
     else:
@@ -113,6 +116,12 @@ def _component(kind: str, name: str, own: Schema, model: type[BaseModel]) -> Sch
         **({"required": required} if required else {}),
         **({"additionalProperties": False} if strict else {}),
     }
+
+
+def _put(table: Schema, key: str, node: Schema) -> None:
+    """What a key may hold; what it is for stays."""
+    told = table["properties"][key].get("description")
+    table["properties"][key] = {"description": told, **node} if told else node
 
 
 def _tables(kind: str, how_many: str) -> Schema:

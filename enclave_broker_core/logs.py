@@ -21,9 +21,10 @@ CALLS = "enclave_broker.calls"
 
 
 class LoggingConfig(Frozen):
-    """``level`` is that of calls that went well; those that failed are warnings."""
+    """A log record for each call."""
 
     level: Literal["debug", "info"] = "info"
+    """The level of calls that went well; those that failed are warnings."""
 
 
 class LoggingMiddleware:
@@ -72,7 +73,9 @@ class LogSettings(Frozen):
     itself sets up its own logging."""
 
     format: Literal["text", "json"] = "text"
+    """Readable lines, or one JSON object a line."""
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """Records below this level are left out."""
 
 
 def set_up_logging(settings: LogSettings) -> None:

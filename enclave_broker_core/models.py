@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, field_validator
 from pydantic.dataclasses import dataclass as validated
 
+from .key_texts import KeyTexts
 from .patterns import is_exact
 
 TOOL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}")
@@ -23,7 +24,7 @@ Seconds = Annotated[float, Gt(0), Le(1e9)]  # 30 years: a date can hold when the
 Count = Annotated[int, Ge(1)]
 
 
-class Frozen(BaseModel):
+class Frozen(KeyTexts, BaseModel):
     """The base of the models here: immutable, and a key that is not known is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -72,7 +73,9 @@ class Rate(Frozen):
     """At most ``max_calls`` in any ``window`` seconds."""
 
     max_calls: Count
+    """Calls in a window, at most."""
     window: Seconds
+    """The length of each window, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,53 +142,56 @@ class ToolSpec(Frozen):
 
 
 @validated(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
-class SessionLimits:
-    """What one session may use. Times are in seconds, sizes in bytes of JSON or UTF-8.
-
-    ``timeout`` is the session's whole life, ``idle_timeout`` the time without a call, a
-    run or a message, ``run_timeout`` one run of code, ``call_timeout`` one tool call.
-    ``max_tool_calls`` counts attempts, refused ones too.
-    """
+class SessionLimits(KeyTexts):
+    """What one session may use. Times are in seconds, sizes in bytes of JSON or UTF-8."""
 
     timeout: Seconds = 3600.0
+    """The session's whole life."""
     idle_timeout: Seconds | None = None
+    """The time without a call, a run or a message; no bound when left out."""
     run_timeout: Seconds | None = 300.0
+    """One run of code."""
     call_timeout: Seconds | None = None
+    """One tool call; no bound but the tool's own and the session's when left out."""
     max_tool_calls: Count | None = None
+    """Attempts to call a tool, refused ones too; no bound when left out."""
     max_output_bytes: Count = 1024 * 1024
+    """What one run prints."""
     max_argument_bytes: Count = 1024 * 1024
+    """The arguments of one call."""
     max_result_bytes: Count = 4 * 1024 * 1024
+    """The result of one call, or of one run."""
     max_code_bytes: Count = 256 * 1024
+    """The code of one run."""
     max_memory_bytes: Count = 64 * 1024 * 1024
+    """The memory that one run's sandbox may use."""
     cancel_on_first_error: bool = False
+    """Whether the first call that fails cancels the session."""
 
 
 DurableKey = Annotated[SecretStr, Field(min_length=SHORTEST_DURABLE_KEY)]
 
 
 class SessionSettings(Frozen):
-    """What holds for all sessions of a broker.
-
-    ``max_concurrent`` bounds those that have not ended, ``max_per_principal`` those of one
-    principal, id and tenant together, and not the program's own, that have none; None is no
-    bound. Principals with one of the ``admin_roles`` may see and touch the sessions of
-    others. ``cleanup_interval`` is how often, in seconds, the store is asked to forget
-    ended ones.
-
-    ``durable_key``, of 32 bytes or more, seals what is saved of durable sessions, the same in
-    all brokers that share them. What ``former_durable_keys`` sealed is still taken back.
-    ``max_durable_bytes`` bounds what is saved of one session's code.
-    """
+    """What holds for all sessions of a broker."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
     max_concurrent: Count | None = 1000
+    """Sessions that have not ended."""
     max_per_principal: Count | None = None
+    """Those of one principal, id and tenant together, and not the program's own."""
     cleanup_interval: Seconds = 10.0
+    """How often, in seconds, the store is asked to forget ended sessions."""
     admin_roles: frozenset[str] = frozenset()
+    """Principals with one of these may see and touch the sessions of others."""
     durable_key: DurableKey | None = None
+    """Seals what is saved of durable sessions: 32 bytes or more, the same in all brokers
+    that share them."""
     former_durable_keys: tuple[DurableKey, ...] = ()
+    """What one of these sealed is still taken back."""
     max_durable_bytes: Count = 32 * 1024 * 1024
+    """Bytes of what is saved of one session's code."""
 
 
 class ClientTool(Frozen):

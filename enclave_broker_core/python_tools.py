@@ -50,13 +50,12 @@ def tool(name: str, **options: Unpack[ToolOptions]) -> Callable[[HandlerT], Hand
 
 
 class PythonToolsConfig(Frozen):
-    """``module`` is a dotted module, or a ``.py`` file relative to the configuration.
-
-    ``prefix`` is put before each tool's name.
-    """
+    """Tools that are functions of a Python module."""
 
     module: str = Field(min_length=1)
+    """A dotted module, or a ``.py`` file relative to the configuration."""
     prefix: str = ""
+    """What is put before each tool's name."""
 
 
 class PythonTools:

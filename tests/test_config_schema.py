@@ -288,11 +288,16 @@ def test_it_is_tidy(schema: dict[str, Any]) -> None:
     assert "Max Events" not in text
     assert "``" not in text
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert schema["properties"]["store"] == {"$ref": "#/$defs/store"}
+    assert schema["properties"]["store"] == {
+        "description": "Where sessions, events and histories are kept.",
+        "$ref": "#/$defs/store",
+    }
     names = set(schema["$defs"])
     assert {"Rule", "middleware", "middleware.logging", "tools.a/b c", "store.memory"} <= names
     assert not names & {"Config", "Chosen", "NamedPart", "StoreTable", "RulesConfig", "Wide"}
     assert schema["$defs"]["store.memory"]["properties"]["max_events"] == {
+        "description": "Events in a session's log. Over a bound the oldest leave, never the newest"
+        " one.",
         "default": 10000,
         "anyOf": [{"minimum": 1, "type": "integer"}, {"$ref": "#/$defs/reference"}],
     }

@@ -195,7 +195,7 @@ def test_the_schema_has_the_installed_parts(program: Program, place: Path) -> No
     schema = json.loads(done.stdout)
     assert (done.stderr, done.returncode) == ("", 0)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert schema["$defs"]["runtime.monty"]["properties"]["use"] == {"const": "monty"}
+    assert schema["$defs"]["runtime.monty"]["properties"]["use"]["const"] == "monty"
     (place / "secretive.py").write_text(SECRETIVE)
     (place / "broker.toml").write_text('plugins = ["./secretive.py"]')
     parts = json.loads(program("config", "schema").stdout)["$defs"]

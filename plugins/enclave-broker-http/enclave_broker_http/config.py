@@ -25,16 +25,14 @@ def _shaped(request: RequestConfig, info: ValidationInfo) -> RequestConfig:
 
 
 class HttpConfig(SourceConfig):
-    """A source of HTTP tools.
-
-    ``requests`` are the tools. ``base_url``, ``headers``, ``query``, ``auth`` and ``retries``
-    hold for all of them; ``network`` is what they may reach besides the hosts of their URLs,
-    and how much may come back.
-    """
+    """A source of HTTP tools."""
 
     requests: tuple[Annotated[RequestConfig, AfterValidator(_shaped)], ...]
+    """The tools."""
     network: NetworkRules = NetworkRules()
+    """What they may reach besides the hosts of their URLs, and how much may come back."""
     progress: bool = True
+    """Whether calls tell how far they are."""
 
     @model_validator(mode="after")
     def _together(self) -> HttpConfig:

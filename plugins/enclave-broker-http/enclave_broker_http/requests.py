@@ -21,51 +21,62 @@ Value = str | int | float | bool
 
 
 class Bearer(Frozen):
-    """``Authorization: Bearer``; ``token`` is a text with places for secrets."""
+    """``Authorization: Bearer``."""
 
     type: Literal["bearer"]
+    """The kind of credentials."""
     token: str
+    """The token, a text with places for secrets."""
 
 
 class Basic(Frozen):
-    """``Authorization: Basic``; both are texts with places for secrets."""
+    """``Authorization: Basic``."""
 
     type: Literal["basic"]
+    """The kind of credentials."""
     username: str
+    """The user, a text with places for secrets."""
     password: str
+    """The password, a text with places for secrets."""
 
 
 Auth = Annotated[Bearer | Basic, Field(discriminator="type")]
 
 
 class PartConfig(Frozen):
-    """A field of a multipart body that is more than a text.
-
-    ``base64`` says that the content is given in base64, as JSON can't hold bytes.
-    """
+    """A field of a multipart body that is more than a text."""
 
     content: str
+    """The content, a text with places."""
     filename: str | None = None
+    """The name of the file that it is."""
     content_type: MediaType | None = None
+    """Its media type."""
     base64: bool = False
+    """Whether the content is given in base64, as JSON can't hold bytes."""
 
 
 class BodyConfig(Frozen):
     """What a request sends: exactly one of ``json``, ``form``, ``multipart``, ``text``, ``bytes``.
 
-    ``json`` is any value whose texts have places: ``"{name}"`` alone keeps the argument's type,
-    and ``"{*}"`` is an object of all arguments that have no other place. ``bytes`` is a text in
-    base64. Members and fields whose argument was not given are left out.
+    Members and fields whose argument was not given are left out.
     """
 
     model_config = ConfigDict(populate_by_name=True)
 
     json_: JsonValue = Field(default=None, alias="json")
+    """Any value whose texts have places: ``"{name}"`` alone keeps the argument's type, and
+    ``"{*}"`` is an object of all arguments that have no other place."""
     form: Mapping[str, Value] | None = None
+    """The fields of a form."""
     multipart: Mapping[str, str | PartConfig] | None = None
+    """The fields of a multipart form."""
     text: str | None = None
+    """A text with places."""
     bytes_: str | None = Field(default=None, alias="bytes")
+    """A text in base64, sent as the bytes that it stands for."""
     content_type: MediaType | None = None
+    """The body's media type, instead of the usual one of its kind."""
 
     @model_validator(mode="after")
     def _one(self) -> BodyConfig:
@@ -95,37 +106,56 @@ class BodyConfig(Frozen):
 class RequestConfig(Frozen):
     """One tool.
 
-    ``url`` is an RFC 6570 template, whole or behind the source's ``base_url``. The arguments are
-    described by ``parameters``, one by one, or by ``arguments``, a JSON Schema. ``query``,
+    Its arguments are described by ``parameters``, one by one, or by ``arguments``. ``query``,
     ``headers`` and ``body`` have places for them and for secrets; an entry whose argument was
-    not given is left out. ``result`` is what of the answer is the tool's result: ``body``,
-    ``body/a/0``, ``header:NAME``, ``status``, or a table of these; ``read`` is how the body is
-    read. Statuses besides 2xx are errors unless they are in ``allow_status``. ``auth`` takes the
-    place of the source's; false is none.
+    not given is left out.
     """
 
     name: str
+    """The tool's name."""
     url: str = ""
+    """An RFC 6570 template, whole or behind the source's ``base_url``."""
     method: Method = "GET"
+    """The method of the request."""
     description: str = ""
+    """What the tool does, for those who choose it."""
     parameters: Mapping[str, str | dict[str, Any]] | None = None
+    """The arguments by name: a type, with ``?`` behind it when it may be left out, or a schema."""
     arguments: dict[str, Any] | None = None
+    """A JSON Schema of all arguments."""
     query: Mapping[str, Value] = Field(default_factory=dict)
+    """What is added to the query."""
     headers: Mapping[str, Value] = Field(default_factory=dict)
+    """Headers of the request."""
     body: BodyConfig | None = None
+    """What it sends."""
     result: str | Annotated[Mapping[str, str], Field(min_length=1)] = "body"
+    """What of the answer is the tool's result: ``body``, ``body/a/0``, ``header:NAME``, ``status``,
+    or a table of these."""
     read: As = "auto"
+    """How the body is read."""
     output_schema: dict[str, Any] | None = None
+    """A JSON Schema of the result."""
     allow_status: frozenset[Status] = frozenset()
+    """Statuses that are no errors, besides 2xx."""
     auth: Auth | Literal[False] | None = None
+    """Credentials instead of the source's; false is none."""
     retries: Retries | None = None
+    """How often it is sent again, instead of what the source says."""
     timeout: Seconds | None = None
+    """Seconds that a call may take."""
     rate_limit: Rate | None = None
+    """A window for all calls of this tool."""
     tags: frozenset[str] = frozenset()
+    """Words to find the tool by."""
     deprecated: bool = False
+    """Whether there is something better by now."""
     read_only: bool | None = None
+    """Whether it changes nothing; said by the method unless given."""
     idempotent: bool | None = None
+    """Whether it may be sent twice; said by the method unless given."""
     requires_auth: bool = False
+    """Whether only callers may use it who have shown who they are."""
 
     @model_validator(mode="after")
     def _arguments(self) -> RequestConfig:
@@ -139,10 +169,15 @@ class SourceConfig(Frozen):
     """What all requests of a source have in common."""
 
     base_url: str = ""
+    """What the URLs are behind, unless they are whole."""
     headers: Mapping[str, Value] = Field(default_factory=dict)
+    """Headers of every request."""
     query: Mapping[str, Value] = Field(default_factory=dict)
+    """What is added to every query."""
     auth: Auth | None = None
+    """Credentials of every request."""
     retries: Retries | None = None
+    """How often a request is sent again that may be."""
 
 
 def as_text(value: Value) -> str:

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from enclave_broker_core.models import Count
+from enclave_broker_core.models import Count, Frozen
 
 MIB = 1024 * 1024
 
 
-class MemoryStoreConfig(BaseModel, extra="forbid"):
-    """Bounds for each session and for the sessions that have ended.
-
-    ``max_events`` and ``max_event_bytes`` bound a session's log, ``max_calls`` and
-    ``max_call_bytes`` its history: counts, and bytes of payloads and of arguments as JSON.
-    Over a bound the oldest leave, but never the newest one. ``max_claims`` bounds the keys
-    that are in use in a session, ``max_claim_bytes`` the answers kept under them. ``grace``
-    is how many seconds an ended session can still be read; ``max_ended`` how many are kept
-    at most, in the order of their ends.
-    """
+class MemoryStoreConfig(Frozen):
+    """Bounds for each session and for the sessions that have ended."""
 
     max_events: Count = 10_000
+    """Events in a session's log. Over a bound the oldest leave, never the newest one."""
     max_event_bytes: Count = 16 * MIB
+    """Bytes of the payloads of these events, as JSON."""
     max_calls: Count = 1_000
+    """Calls in a session's history."""
     max_call_bytes: Count = 4 * MIB
+    """Bytes of the arguments of these calls, as JSON."""
     max_claims: Count = 1_000
+    """Idempotency keys that are in use in a session."""
     max_claim_bytes: Count = 16 * MIB
+    """Bytes of the answers that are kept under these keys."""
     grace: float = Field(default=60.0, ge=0)
+    """Seconds for which an ended session can still be read."""
     max_ended: Count = 10_000
+    """Ended sessions that are kept at most; those that ended first leave."""

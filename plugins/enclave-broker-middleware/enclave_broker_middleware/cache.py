@@ -23,22 +23,25 @@ from .selection import ToolPatterns, Tools, whole
 
 
 class CacheConfig(Frozen):
-    """``tools`` are the patterns of those whose answers are kept; without them, those that
-    say that they are ``read_only``. ``ttl`` is in seconds; ``max_bytes`` counts the JSON text
-    of the answers.
+    """What is kept, for how long and for whom.
 
-    An answer is for the same principal: id, tenant, roles and attributes. With
-    ``per_session`` it is for the same session too; with ``shared`` it is for all who may
-    use the tool. ``metadata`` are the keys of the session's metadata that keep answers apart.
+    An answer is for the same principal: id, tenant, roles and attributes.
     """
 
     tools: ToolPatterns | None = None
+    """Patterns of the tools whose answers are kept; those that are ``read_only`` unless given."""
     ttl: Seconds = 60.0
+    """Seconds for which an answer is kept."""
     max_entries: Count = 1000
+    """Answers that are kept."""
     max_bytes: Count = 16 * 1024 * 1024
+    """Bytes of the JSON text of these answers."""
     per_session: bool = False
+    """Whether an answer is for the same session only."""
     shared: bool = False
+    """Whether an answer is for all who may use the tool."""
     metadata: tuple[str, ...] = ()
+    """Keys of the session's metadata that keep answers apart."""
 
     @model_validator(mode="after")
     def _one_or_the_other(self) -> Self:

@@ -21,26 +21,35 @@ from .selection import ErrorCode, ToolPatterns, Tools, caller
 
 
 class CircuitBreakerConfig(Frozen):
-    """``per`` says what has a circuit: each tool, each of the patterns in ``tools`` (the first
-    that matches), or each source of tools. With ``per_principal`` each caller has its own.
+    """When a circuit opens, and when it closes.
 
-    A circuit opens when, within ``window`` seconds, there were ``max_failures``, or at
-    least ``min_calls`` of which the ``failure_rate`` failed. ``open_for`` seconds later
-    ``probes`` calls are let through, and it closes when so many have gone well. Errors
-    with one of the ``codes`` are failures; others, and cancelled calls, count for nothing.
+    It opens when there were ``max_failures`` in a window, or at least ``min_calls`` of which the
+    ``failure_rate`` failed. Errors that are no failures, and cancelled calls, count for nothing.
     """
 
     tools: ToolPatterns = ("*",)
+    """Patterns of the tools that it is for."""
     per: Literal["tool", "pattern", "source"] = "tool"
+    """What has a circuit: each tool, each of the patterns (the first that matches), or each source
+    of tools."""
     per_principal: bool = False
+    """Whether each caller has circuits of its own."""
     codes: frozenset[ErrorCode] = frozenset({"TOOL_ERROR", "TOOL_TIMEOUT"})
+    """Codes of the errors that are failures."""
     window: Seconds = 30.0
+    """The window, in seconds."""
     min_calls: Count = 10
+    """Calls in a window from which on the rate counts."""
     failure_rate: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """The part of them, 0 to 1, that failed."""
     max_failures: Count | None = None
+    """Failures in a window, whatever the rate is."""
     open_for: Seconds = 30.0
+    """Seconds for which a circuit stays open."""
     probes: Count = 1
+    """Calls that are let through then; it closes when all have gone well."""
     max_circuits: Count = 10_000
+    """Circuits that are kept."""
 
 
 class CircuitBreaker:

@@ -22,18 +22,19 @@ RETRY_AFTER = 1.0
 
 
 class ConcurrencyConfig(Frozen):
-    """At most ``max_calls`` at once: of each tool, of all that one of the patterns in ``tools``
-    matches (the first that does), or of each principal, whatever the tool.
-
-    Of the others ``max_waiting`` wait for up to ``timeout`` seconds, first come, first
-    served; with 0 nobody waits.
-    """
+    """How many calls there may be at once. The others wait: first come, first served."""
 
     max_calls: Count
+    """Calls at once, of whatever ``per`` says."""
     tools: ToolPatterns = ("*",)
+    """Patterns of the tools that it is for."""
     per: Literal["tool", "pattern", "principal"] = "tool"
+    """What the calls are counted for: each tool, all that one of the patterns matches (the first
+    that does), or each principal, whatever the tool."""
     max_waiting: Annotated[int, Field(ge=0)] = 100
+    """Calls that may wait; with 0 nobody does."""
     timeout: Annotated[float, Field(ge=0, le=86400)] = 10.0
+    """Seconds that a call may wait."""
 
 
 class Concurrency:

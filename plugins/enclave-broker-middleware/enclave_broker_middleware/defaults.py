@@ -42,16 +42,20 @@ Places = Mapping[str, Place]
 class DefaultsRule(Frozen):
     """For the tools of some patterns, arguments by name.
 
-    ``defaults`` are for those that the call leaves out; ``fixed`` are put in the place of
-    whatever it has. The values of ``defaults_from`` and ``fixed_from`` are where to find
-    them: "/principal/attributes/region", "/session/metadata/plan".
+    Where a value is to be found is said as "/principal/attributes/region" or
+    "/session/metadata/plan".
     """
 
     tools: ToolPatterns
+    """Patterns of the tools that it is for."""
     defaults: Values = Field(default_factory=dict)
+    """Values for arguments that the call leaves out."""
     fixed: Values = Field(default_factory=dict)
+    """Values in the place of whatever the call has."""
     defaults_from: Places = Field(default_factory=dict)
+    """Where to find values for arguments that the call leaves out."""
     fixed_from: Places = Field(default_factory=dict)
+    """Where to find values in the place of whatever the call has."""
 
 
 class DefaultsConfig(Frozen):
@@ -59,6 +63,7 @@ class DefaultsConfig(Frozen):
     a later fixed value replaces an earlier one."""
 
     rules: tuple[DefaultsRule, ...]
+    """The rules."""
 
 
 class Defaults:

@@ -24,19 +24,18 @@ SHADOW = "enclave_broker.shadow"
 
 
 class DryRunConfig(Frozen):
-    """The ``tools`` are not called: their answer says what would be done, with ``result`` as
-    the result if there is one.
-
-    ``compare`` has, for a tool, the one that is called beside it with the same arguments.
-    What they answer is compared, but for what the JSON pointers of ``ignore`` point at.
-    ``timeout`` is how many seconds the other one may take longer than the first.
-    """
+    """Which tools are not called, and which are called beside others."""
 
     tools: ToolPatterns | None = None
+    """Patterns of the tools whose answer says what would be done."""
     result: JsonValue = None
+    """The result in such an answer."""
     compare: Mapping[str, str] = Field(default_factory=dict)
+    """For a tool, the one that is called beside it with the same arguments."""
     ignore: Pointers = ()
+    """JSON pointers to what may differ between their answers."""
     timeout: Seconds = 5.0
+    """Seconds that the other one may take longer than the first."""
 
     @model_validator(mode="after")
     def _does_something(self) -> Self:

@@ -33,21 +33,23 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 
 
 class RedactConfig(Frozen):
-    """``kinds`` are the values that are known here; ``patterns`` are others, as a name and a
-    regular expression of RE2. ``pointers`` are JSON pointers to what is blotted out whatever
-    it is, with ``*`` for every item of a list or every member of an object.
-
-    ``results`` and ``errors`` go to the caller, ``arguments`` to the tool: then the tool
-    gets the blotted ones.
-    """
+    """What is blotted out, and where."""
 
     tools: ToolPatterns = ("*",)
+    """Patterns of the tools that it is for."""
     kinds: tuple[Kind, ...] = ("email", "phone", "credit_card", "token")
+    """Kinds of values that are known here."""
     patterns: Mapping[Name, Regex] = Field(default_factory=dict, max_length=64)
+    """Others: a name, and a regular expression of RE2."""
     pointers: Pointers = ()
+    """JSON pointers to what is blotted out whatever it is, with ``*`` for every item of a list or
+    every member of an object."""
     results: bool = True
+    """Whether results are looked through."""
     errors: bool = True
+    """Whether messages and details of errors are."""
     arguments: bool = False
+    """Whether arguments are; then the tool gets the blotted ones."""
 
     @model_validator(mode="after")
     def _can_be_read(self) -> Self:

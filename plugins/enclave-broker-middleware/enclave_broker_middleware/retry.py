@@ -25,24 +25,26 @@ Delay = Annotated[float, Field(ge=0, le=86400)]
 
 
 class RetryConfig(Frozen):
-    """Times are in seconds.
-
-    ``tools`` are the patterns of those whose calls may be made again; without them, those
-    that say that they are ``idempotent`` or ``read_only``. ``attempts`` counts the first one
-    too. ``codes`` are the errors after which there is another; without them, those that
-    are retryable, and those that say when to come back.
+    """Which calls are made again, and when. Times are in seconds.
 
     Before the attempt n + 1 there is a wait of a random time of up to ``delay`` · 2ⁿ⁻¹ and
-    ``max_delay``, and before that one as long as the error asks for. An error that asks
-    for more than ``max_wait`` is passed on at once.
+    ``max_delay``, and before that one as long as the error asks for.
     """
 
     tools: ToolPatterns | None = None
+    """Patterns of the tools whose calls may be made again; those that are ``idempotent`` or
+    ``read_only`` unless given."""
     attempts: Annotated[int, Field(ge=1, le=MOST_ATTEMPTS)] = 3
+    """How often a call is made, the first time too."""
     codes: frozenset[ErrorCode] | None = None
+    """Errors after which there is another; unless given, those that are retryable, and those that
+    say when to come back."""
     delay: Delay = 0.2
+    """The longest first wait."""
     max_delay: Delay = 10.0
+    """The longest wait."""
     max_wait: Delay = 30.0
+    """An error that asks for more than this is passed on at once."""
 
 
 class Retry:

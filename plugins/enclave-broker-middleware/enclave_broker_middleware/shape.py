@@ -27,16 +27,18 @@ LARGE = 64 * 1024
 
 
 class ShapeConfig(Frozen):
-    """``pick`` and ``omit`` are JSON pointers, with ``*`` for every item of a list or every
-    member of an object: what to keep, and what of that to leave out. ``max_bytes`` is of the
-    result's JSON text; ``max_tokens`` counts four bytes as one.
-    """
+    """What is left of a result; in pointers ``*`` is every item or member."""
 
     tools: ToolPatterns = ("*",)
+    """Patterns of the tools that it is for."""
     pick: Pointers = ()
+    """JSON pointers to what to keep; all unless given."""
     omit: Pointers = ()
+    """JSON pointers to what of that to leave out."""
     max_bytes: Count | None = None
+    """Bytes of the result's JSON text."""
     max_tokens: Count | None = None
+    """The same in tokens, which are guessed at four bytes each."""
 
     @model_validator(mode="after")
     def _does_something(self) -> Self:

@@ -19,17 +19,20 @@ LATER_STATUSES = frozenset({429, 502, 503, 504})
 
 
 class Retries(Frozen):
-    """How often a request is sent again that may be: ``attempts`` counts the first one too.
+    """How often a request is sent again that may be.
 
-    The waits, in seconds, double from ``wait_initial`` up to ``wait_max``, with up to
-    ``wait_jitter`` more by chance. What ``Retry-After`` says is waited for in their place;
-    when there is no time for it, the answer is given as it is.
+    What ``Retry-After`` says is waited for in place of these waits; when there is no time for
+    it, the answer is given as it is.
     """
 
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    """How often it is sent, the first time too."""
     wait_initial: Seconds = 0.1
+    """The first wait, in seconds; each is twice the one before."""
     wait_max: Seconds = 5.0
+    """The longest wait, in seconds."""
     wait_jitter: Annotated[float, Field(ge=0, le=60)] = 0.5
+    """Seconds by which a wait may be longer by chance."""
 
 
 class _AnsweredLaterError(Exception):

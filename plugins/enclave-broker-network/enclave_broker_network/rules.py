@@ -31,38 +31,42 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Timeouts(Frozen):
-    """How long each phase of a request may take, in seconds.
-
-    ``connect`` is for the name's look-up, the connection and TLS, ``read`` and ``write`` are
-    for each piece, ``pool`` is the wait for a place among the connections. ``total`` is for
-    all of a request, its redirects and its retries.
-    """
+    """How long each phase of a request may take, in seconds."""
 
     connect: Seconds = 10.0
+    """The name's look-up, the connection and TLS."""
     read: Seconds = 30.0
+    """Each piece that is read."""
     write: Seconds = 30.0
+    """Each piece that is written."""
     pool: Seconds = 10.0
+    """The wait for a place among the connections."""
     total: Seconds = 60.0
+    """All of a request, its redirects and its retries."""
 
 
 class NetworkRules(Frozen):
-    """What requests may reach, and how much may come back.
-
-    ``hosts`` are patterns of host names, each on the ``ports``; without any only the origins
-    that the configuration names as URLs are reached. Plain http has to be among ``schemes``.
-    Of addresses that are not public those are reached that ``allow_private`` names: networks
-    such as ``10.1.0.0/16``, single addresses, or ``loopback``, ``private``, ``link-local`` and
-    ``carrier``. ``max_bytes`` is the size of an answer's body, on the wire and decoded.
-    ``ca_file`` has the certificates that are trusted instead of the usual ones.
-    """
+    """What requests may reach, and how much may come back."""
 
     schemes: frozenset[Literal["https", "http"]] = frozenset({"https"})
+    """The schemes of URLs; plain http has to be among them."""
     hosts: tuple[HostPattern, ...] = ()
+    """Patterns of host names, each on the ``ports``; without any, the origins that the
+    configuration names as URLs."""
     ports: frozenset[Port] = frozenset({443, 80})
+    """The ports of these hosts."""
     allow_private: Annotated[tuple[str, ...], AfterValidator(_networks)] = ()
+    """Addresses that are not public and may be reached: networks such as ``10.1.0.0/16``, single
+    addresses, or ``loopback``, ``private``, ``link-local`` and ``carrier``."""
     max_bytes: Count = 8 * 1024 * 1024
+    """Bytes of an answer's body, on the wire and decoded."""
     max_redirects: Annotated[int, Field(ge=0, le=20)] = 5
+    """Redirects that are followed."""
     max_connections: Count = 100
+    """Connections at a time."""
     max_connections_per_host: Count = 10
+    """Connections to one host at a time."""
     timeouts: Timeouts = Timeouts()
+    """How long each phase may take."""
     ca_file: Annotated[str, Field(min_length=1)] | None = None
+    """Certificates that are trusted instead of the usual ones."""

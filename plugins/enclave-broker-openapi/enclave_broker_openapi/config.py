@@ -51,16 +51,16 @@ UrlText = Annotated[str, AfterValidator(_url)]
 
 
 class Selection(Frozen):
-    """Which operations: all that is given must hold.
-
-    ``operation`` and ``tag`` are patterns of an operationId or a name, and of a tag; ``path``
-    is one of the path as the document writes it, ``method`` in either case.
-    """
+    """Which operations: all that is given must hold."""
 
     operation: PatternText | None = None
+    """A pattern of an operationId or a name."""
     tag: PatternText | None = None
+    """A pattern of a tag."""
     path: PatternText | None = None
+    """A pattern of the path as the document writes it."""
     method: str | None = Field(default=None, min_length=1)
+    """The method, in either case."""
 
 
 Selections = tuple[PatternText | Selection, ...]
@@ -69,43 +69,51 @@ Selections = tuple[PatternText | Selection, ...]
 class OpenapiConfig(Frozen):
     """One service's tools, from its OpenAPI document.
 
-    ``spec`` is the document: a URL, a file's path or a table that is the document itself.
-    ``include`` and ``exclude`` choose operations, by the name or a table; what is excluded is
-    never included. ``rename`` is operationId, or ``GET /path``, to name. ``server`` is the
-    URL that all requests go to, instead of what the document says, ``server_variables`` are
-    for the document's own. ``description`` is a template with ``{summary}``,
-    ``{description}``, ``{method}``, ``{path}``, ``{operation}`` and ``{tags}``. ``arguments``
-    are values that are sent with every operation that has a parameter of that name; callers
-    do not see it. ``headers`` are sent with every request, also for the document. A list in
-    a header is one line with commas, as OpenAPI says, or with ``header_lists = "lines"`` a
-    line for each item, as some services read it.
-
     Texts of ``auth`` and ``headers`` may have places ``{secret:NAME}``, which are looked up at
-    each call. ``refresh`` is how often, in seconds, the document is looked at again, 0 for never;
-    without a document at the start, ``required`` fails and otherwise there are no tools yet.
-    ``max_bytes`` is the size of all documents together, ``max_operations`` how many are taken.
-    ``timeout`` is of each call, in seconds; ``retries`` of those that may be repeated.
+    each call.
     """
 
     name: str = "openapi"
+    """The source's name, and what its tools' names begin with."""
     spec: Annotated[str, Len(1)] | Mapping[str, Any]
+    """The document: a URL, a file's path, or a table that is the document itself."""
     auth: Auth | None = None
+    """Credentials, by the document's schemes."""
     server: UrlText | None = None
+    """The URL that all requests go to, instead of what the document says."""
     server_variables: Mapping[str, str] = Field(default_factory=dict)
+    """Variables of the document's own server URL."""
     include: Selections = ()
+    """Operations that become tools, by the name or a table; all unless given."""
     exclude: Selections = ()
+    """Operations that are never included."""
     rename: Mapping[str, str] = Field(default_factory=dict)
+    """Names of tools, by the operationId or ``GET /path``."""
     description: str = "{summary}\n\n{description}"
+    """A template with ``{summary}``, ``{description}``, ``{method}``, ``{path}``, ``{operation}``,
+    ``{tags}``."""
     arguments: Mapping[str, JsonValue] = Field(default_factory=dict)
+    """Values that are sent with every operation that has a parameter of that name; callers do not
+    see it."""
     headers: Mapping[HeaderName, Value] = Field(default_factory=dict)
+    """Headers of every request, also for the document."""
     header_lists: Literal["joined", "lines"] = "joined"
+    """How a list in a header is sent: one line with commas, as OpenAPI says, or a line for each
+    item, as some services read it."""
     timeout: Seconds | None = None
+    """Seconds that a call may take."""
     retries: Retries | None = Retries()
+    """How often a request is sent again that may be."""
     refresh: Annotated[float, Ge(0)] = 300.0
+    """How often, in seconds, the document is looked at again; 0 is never."""
     required: bool = True
+    """Whether a start without the document fails; otherwise there are no tools yet."""
     max_bytes: Count = 64 * 1024 * 1024
+    """Bytes of all documents together."""
     max_operations: Count = 20_000
+    """Operations that are taken."""
     network: NetworkRules = NetworkRules()
+    """What its requests may reach, and how much may come back."""
 
     @field_validator("name")
     @classmethod

@@ -25,42 +25,52 @@ class Bearer(Frozen):
     """``Authorization: Bearer …``."""
 
     type: Literal["bearer"]
+    """The kind of credentials."""
     token: Value
+    """The token."""
 
 
 class Basic(Frozen):
     """A user and a password, as HTTP has them."""
 
     type: Literal["basic"]
+    """The kind of credentials."""
     username: Value
+    """The user."""
     password: Value
+    """The password."""
 
 
 class ApiKey(Frozen, populate_by_name=True):
-    """A key in a header, the query or a cookie. The document's scheme says where, if it has one;
-    ``in`` and ``name`` say it where it has not.
-    """
+    """A key in a header, the query or a cookie."""
 
     type: Literal["api_key"]
+    """The kind of credentials."""
     key: Value
+    """The key."""
     name: str | None = Field(default=None, min_length=1)
+    """The name of what it is in, where the document's scheme does not say."""
     in_: Literal["header", "query", "cookie"] | None = Field(default=None, alias="in")
+    """What it is in, where the document's scheme does not say."""
 
 
 class ClientCredentials(Frozen):
-    """OAuth 2 client credentials. ``token_url`` and ``scopes`` are the document's unless given.
-
-    ``client_auth`` is how the client shows itself to the token's server: by HTTP basic, or in
-    the request's body. ``parameters`` are sent to it besides, an audience for example.
-    """
+    """OAuth 2 client credentials."""
 
     type: Literal["client_credentials"]
+    """The kind of credentials."""
     client_id: Value
+    """The client."""
     client_secret: Value
+    """The client's secret."""
     token_url: str | None = None
+    """Where tokens come from; as the document says unless given."""
     scopes: tuple[str, ...] | None = None
+    """The scopes to ask for; the document's unless given."""
     client_auth: Literal["basic", "post"] = "basic"
+    """How the client shows itself to the token's server: by HTTP basic, or in the body."""
     parameters: Mapping[str, str] = Field(default_factory=dict)
+    """What is sent to that server besides, an audience for example."""
 
 
 Credential = Bearer | Basic | ApiKey | ClientCredentials

@@ -17,31 +17,40 @@ class OtelConfig(Frozen):
     """What is left out is as the ``OTEL_*`` variables say.
 
     Without an exporter for either, given here or by them, there is no tracing at all.
-    ``endpoint`` is the collector's base URL, for OTLP over HTTP; ``headers`` go with each
-    export. ``sample`` is the part of the traces that begin here and are kept. ``arguments`` and
-    ``results`` put these into spans, without secrets and up to ``max_content_bytes`` each.
-    ``max_values`` is how many tools, and how many rules, have a time series of their own.
-    ``interval`` is how often, in seconds, metrics are exported. With ``logs``, log records say
-    in which session, call and trace they were made, and for whom.
     """
 
     traces: TraceExport | None = None
+    """Where spans go."""
     metrics: tuple[MetricExport, ...] | None = None
+    """Where metrics go."""
     endpoint: Annotated[str, Field(pattern=r"^https?://[^\s?#]+$")] | None = None
+    """The collector's base URL, for OTLP over HTTP."""
     headers: Mapping[str, SecretStr] = Field(default_factory=dict)
+    """What goes with each export."""
     service: str | None = None
+    """The service's name."""
     resource: Mapping[str, str] = Field(default_factory=dict)
+    """More attributes of the process."""
     sample: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The part of the traces that begin here and are kept, 0 to 1."""
     interval: Seconds | None = None
+    """How often, in seconds, metrics are exported."""
     arguments: bool = False
+    """Whether spans have arguments, without secrets."""
     results: bool = False
+    """Whether spans have results, without secrets."""
     max_content_bytes: Count = 4096
+    """Bytes of each of these."""
     max_values: Count = 500
+    """Tools, and rules, that have time series of their own."""
     logs: bool = True
+    """Whether log records say in which session, call and trace they were made, and for whom."""
 
 
 class PrometheusConfig(Frozen):
-    """``roles``: whoever has one of them may read the metrics; with none, whoever is let in."""
+    """The page for Prometheus."""
 
     path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9/_-]+$")] = "/metrics"
+    """The page's path."""
     roles: tuple[str, ...] = ("operator",)
+    """Whoever has one of them may read it; with none, whoever is let in."""

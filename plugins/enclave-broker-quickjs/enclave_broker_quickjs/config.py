@@ -14,17 +14,16 @@ def _one_for_each_processor() -> int:
 
 
 class QuickJSConfig(Frozen):
-    """The pool of workers and what one run may use. Times are in seconds.
-
-    ``workers`` processes run code, one run each; ``queue_wait`` is how long a run waits
-    for one before it is told that the sandbox is busy. ``max_processor_time`` bounds the
-    time that a run computes (the time that it waits for tools does not count; a session's
-    ``run_timeout`` bounds both). ``max_calls`` is the number of tool calls in a run, awaited
-    or not. A run that has waited ``park_after`` seconds for tools gives its worker to others.
-    """
+    """The pool of workers and what one run may use. Times are in seconds."""
 
     workers: Count = Field(default_factory=_one_for_each_processor)
+    """Processes that run code, one run each; one for each processor unless given."""
     queue_wait: Seconds = 5.0
+    """How long a run waits for a worker before it is told that the sandbox is busy."""
     max_processor_time: Seconds = 30.0
+    """How long a run may compute. The time that it waits for tools does not count; a session's
+    ``run_timeout`` bounds both."""
     max_calls: Count = 10_000
+    """Tool calls in a run, awaited or not."""
     park_after: Seconds | None = 1.0
+    """A run that has waited so long for tools gives its worker to others."""

@@ -12,21 +12,27 @@ KIB = 1024
 
 
 class FilesConfig(Frozen):
-    """``path`` is the folder with one file for each secret, of at most ``max_bytes``."""
+    """A folder with one file for each secret."""
 
     path: Path = Path("/run/secrets")
+    """The folder."""
     max_bytes: Count = 64 * KIB
+    """Bytes of a file."""
 
 
 class TomlConfig(Frozen):
-    """``path`` is the file, of at most ``max_bytes``."""
+    """A TOML file that nobody else may read."""
 
     path: Path
+    """The file."""
     max_bytes: Count = 1024 * KIB
+    """Bytes of the file."""
 
 
 class KeyringConfig(Frozen):
-    """``service`` is what the secrets are kept under; ``timeout`` bounds a look-up, in seconds."""
+    """The keyring of the system, or of the user's desktop."""
 
     service: str = Field(default="enclave-broker", min_length=1)
+    """What the secrets are kept under."""
     timeout: float = Field(default=10.0, gt=0)
+    """Seconds that a look-up may take."""

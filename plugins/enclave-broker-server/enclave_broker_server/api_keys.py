@@ -26,14 +26,20 @@ HEADER = r"[a-z0-9-]{1,64}"
 
 
 class ApiKey(Frozen):
-    """One key, and whose it is: ``hash`` is ``sha256:`` and the hash of the key in hex."""
+    """One key, and whose it is. Two keys may have one ``id``."""
 
     hash: str
+    """``sha256:`` and the hash of the key in hex."""
     id: str = Field(min_length=1, max_length=256)
+    """Who shows it."""
     tenant: str | None = None
+    """The caller's tenant."""
     roles: frozenset[str] = frozenset()
+    """The caller's roles."""
     attributes: Mapping[str, JsonValue] = Field(default_factory=dict)
+    """What access rules may ask for."""
     expires: AwareDatetime | None = None
+    """From when on it is not taken; a time with its zone."""
 
     @field_validator("hash")
     @classmethod
@@ -55,12 +61,14 @@ class ApiKey(Frozen):
 
 
 class ApiKeysConfig(Frozen):
-    """``header`` is where a client sends ``Bearer KEY``, ``key_header`` where it may send the
-    bare key instead; an empty ``key_header`` is none. Two keys may have one ``id``."""
+    """API keys, of which only the hashes are written down."""
 
     keys: tuple[ApiKey, ...]
+    """The keys that are taken."""
     header: str = Field(default="authorization", pattern=f"^{HEADER}$")
+    """The header in which a client sends ``Bearer KEY``."""
     key_header: str = Field(default="x-api-key", pattern=f"^({HEADER})?$")
+    """The header in which it may send the bare key instead; an empty one is none."""
 
     @model_validator(mode="after")
     def _distinct(self) -> ApiKeysConfig:

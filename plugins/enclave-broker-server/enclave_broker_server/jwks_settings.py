@@ -13,19 +13,20 @@ KIB = 1024
 
 
 class JwksSettings(Frozen):
-    """How keys are fetched: times in seconds, ``max_jwks_bytes`` for the whole answer.
-
-    Keys are taken as they are for ``cache_seconds``. When the URL is not in reach after that,
-    they go on for ``stale_seconds`` more. Whatever tokens ask for, the URL is asked once in
-    ``refetch_interval`` at most. ``allow_http`` lets anybody on the way forge keys.
-    """
+    """How keys are fetched."""
 
     cache_seconds: Seconds = 600.0
+    """Seconds for which keys are taken as they are."""
     refetch_interval: Seconds = 30.0
+    """The URL is asked once in so many seconds at most, whatever tokens ask for."""
     stale_seconds: float = Field(default=86_400.0, ge=0, le=1e9)
+    """Seconds for which keys go on after that when the URL is not in reach."""
     fetch_timeout: Seconds = 5.0
+    """Seconds that a fetch may take."""
     max_jwks_bytes: Count = 256 * KIB
+    """Bytes of the whole answer."""
     allow_http: bool = False
+    """Whether the URL may be plain http: then anybody on the way can forge keys."""
 
 
 def require_safe(url: str, *, allow_http: bool) -> None:

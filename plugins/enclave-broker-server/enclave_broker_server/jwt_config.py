@@ -39,28 +39,39 @@ class JwtConfig(JwksSettings):
     """Whose tokens are taken, whose keys prove them, and which claims say who somebody is.
 
     Exactly one of ``jwks_url``, ``jwks``, ``public_key_file`` and ``secret`` says where keys
-    come from. ``algorithms`` are by default all that fit public keys, or HS256 for a secret.
-    ``leeway`` is in whole seconds, as the times in tokens are. A claim's name is either the
-    whole name of one, or a path with dots; an ``attributes`` claim that is missing is left
-    out, a missing ``tenant_claim`` refused. ``id_prefix`` keeps the ids of several issuers
-    apart. ``types`` are what ``typ`` may say: other tokens of an issuer are for other ends.
+    come from. A claim's name is either the whole name of one, or a path with dots.
     """
 
     issuer: Name
+    """What ``iss`` must be."""
     audience: Name | tuple[Name, ...]
+    """What ``aud`` must have, or one of several."""
     algorithms: tuple[PublicAlgorithm | SharedAlgorithm, ...] | None = None
+    """The algorithms that are taken; all that fit public keys, or HS256 for a secret."""
     jwks_url: str | None = None
+    """Where the issuer's keys are fetched."""
     jwks: dict[str, JsonValue] | None = None
+    """The keys themselves, as a JSON Web Key Set."""
     public_key_file: Name | None = None
+    """A file with one public key in PEM form."""
     secret: SecretStr | None = None
+    """A key that is shared with the issuer."""
     leeway: int = Field(default=30, ge=0, le=600)
+    """Whole seconds by which clocks may differ."""
     id_claim: Name = "sub"
+    """The claim with the caller's id."""
     id_prefix: str = ""
+    """What is put before it: keeps the ids of several issuers apart."""
     tenant_claim: Name | None = None
+    """The claim with the tenant; a token without it is refused."""
     roles_claim: Name | None = None
+    """The claim with the roles."""
     attributes: tuple[Name, ...] = ()
+    """Claims that become attributes; one that is missing is left out."""
     types: tuple[str, ...] = ("JWT", "at+jwt")
+    """What ``typ`` may say: other tokens of an issuer are for other ends."""
     max_token_bytes: int = Field(default=16 * 1024, ge=1, le=LARGEST)
+    """Bytes of a token."""
 
     @property
     def audiences(self) -> list[str]:
