@@ -8,11 +8,11 @@ import anyio
 from anyio.lowlevel import checkpoint
 from bad_claims import ClaimingStore
 from enclave_broker_memory.claims import SessionClaims
-from enclave_broker_memory.store import MemoryStore
 
 from enclave_broker_core.errors import SessionEndedError, SessionNotFoundError
 from enclave_broker_core.events import Draft
 from enclave_broker_core.models import Claim, SessionState
+from enclave_broker_core.testing.session_claimants import SessionClaimantSuite
 
 
 class LooksBeforeItClaims(ClaimingStore):
@@ -100,7 +100,7 @@ class TakesTheKeyForTheCancelled(ClaimingStore):
         return found
 
 
-class TakesAReleasedKeyForTheCancelled(ClaimingStore):
+class TakesAReleasedKeyForNobody(ClaimingStore):
     async def claim(
         self, session_id: str, key: str, fingerprint: str, *, wait: float | None = None, **how: Any
     ) -> Claim:
@@ -196,19 +196,21 @@ class LetsClaimantsPassToTheNext(ClaimingStore):
             return await super().claim(session_id, key, fingerprint, **how)
 
 
-FAULTS: dict[type[MemoryStore], str] = {
-    LooksBeforeItClaims: "one_of_many_at_once_is_new",
-    WakesAllWithNew: "a_released_key_goes_to_one_of_those_who_wait",
-    SendsTheRestAway: "a_released_key_goes_to_one_of_those_who_wait",
-    HandsOverToWhoHasGone: "a_cancelled_waiter_leaves_no_trace",
-    TakesTheKeyForTheCancelled: "who_is_cancelled_leaves_no_claim",
-    TakesAReleasedKeyForTheCancelled: "who_is_cancelled_as_the_key_is_released_does_not_keep_it",
-    WakesNobodyWithTheAnswer: "all_who_wait_get_the_answer",
-    WakesNobodyOnRelease: "a_released_key_goes_to_one_of_those_who_wait",
-    WaitsBeyondTheTime: "a_key_whose_time_ends_goes_to_one_of_those_who_wait",
-    ForgetsClaimsWhenItEnds: "an_ended_session_has_claims_too",
-    ClaimsOnlyWhileItRuns: "an_ended_session_has_claims_too",
-    KeepsClaimsOfDeleted: "the_claims_go_with_their_session",
-    ForgetsClaimantsOfDeleted: "the_claims_go_with_their_session",
-    LetsClaimantsPassToTheNext: "the_claims_go_with_their_session",
+KNOWN_BAD = {
+    SessionClaimantSuite: {
+        LooksBeforeItClaims: "one_of_many_at_once_is_new",
+        WakesAllWithNew: "a_released_key_goes_to_one_of_those_who_wait",
+        SendsTheRestAway: "a_released_key_goes_to_one_of_those_who_wait",
+        HandsOverToWhoHasGone: "a_cancelled_waiter_leaves_no_trace",
+        TakesTheKeyForTheCancelled: "who_is_cancelled_leaves_no_claim",
+        TakesAReleasedKeyForNobody: "who_is_cancelled_as_the_key_is_released_does_not_keep_it",
+        WakesNobodyWithTheAnswer: "all_who_wait_get_the_answer",
+        WakesNobodyOnRelease: "a_released_key_goes_to_one_of_those_who_wait",
+        WaitsBeyondTheTime: "a_key_whose_time_ends_goes_to_one_of_those_who_wait",
+        ForgetsClaimsWhenItEnds: "an_ended_session_has_claims_too",
+        ClaimsOnlyWhileItRuns: "an_ended_session_has_claims_too",
+        KeepsClaimsOfDeleted: "the_claims_go_with_their_session",
+        ForgetsClaimantsOfDeleted: "the_claims_go_with_their_session",
+        LetsClaimantsPassToTheNext: "the_claims_go_with_their_session",
+    }
 }

@@ -9,6 +9,7 @@ from enclave_broker_memory.claims import HeldClaim
 from enclave_broker_memory.store import MemoryStore
 
 from enclave_broker_core.models import Claim
+from enclave_broker_core.testing.session_claims import SessionClaimSuite
 
 
 class ClaimingStore(MemoryStore):
@@ -197,26 +198,28 @@ class CountsForAllSessions(ClaimingStore):
         return found
 
 
-FAULTS: dict[type[MemoryStore], str] = {
-    ForgetsTheFingerprint: "another_fingerprint_is_a_conflict_at_once",
-    AnswersAnyRequest: "another_fingerprint_is_a_conflict_at_once",
-    RemembersTheFingerprintOfTheReleased: "a_released_key_is_free_for_any_request",
-    WaitsBeforeItTellsOfAConflict: "another_fingerprint_is_a_conflict_at_once",
-    KeepsNoAnswer: "what_is_settled_gives_its_answer_each_time",
-    GivesAnAnswerOnce: "what_is_settled_gives_its_answer_each_time",
-    GivesMemoryviews: "what_is_settled_gives_its_answer_each_time",
-    TakesAnEmptyAnswerForNone: "what_is_settled_gives_its_answer_each_time",
-    KeepsTheLastAnswer: "the_first_answer_stays",
-    ReleasesTheSettled: "the_first_answer_stays",
-    SettlesWhatNobodyClaimed: "what_was_not_claimed_is_neither_settled_nor_released",
-    SettlesOnlyWhatItKnows: "what_was_not_claimed_is_neither_settled_nor_released",
-    ClaimsForAllSessions: "a_key_is_one_of_its_session",
-    ClaimsInAnySession: "an_unknown_session_has_no_claims",
-    IgnoresCase: "a_key_is_one_of_its_session",
-    ExtendsTheTime: "an_answer_is_kept_until_the_time_of_its_claim_ends",
-    KeepsAnswersForEver: "an_answer_is_kept_until_the_time_of_its_claim_ends",
-    KeepsClaimsForEver: "a_key_is_in_use_for_its_time_however_often_it_is_claimed",
-    LetsThePendingGo: "a_full_session_lets_go_what_was_settled_first",
-    RefusesWhenItIsFull: "a_full_session_lets_go_what_was_settled_first",
-    CountsForAllSessions: "a_full_session_lets_go_what_was_settled_first",
+KNOWN_BAD = {
+    SessionClaimSuite: {
+        ForgetsTheFingerprint: "another_fingerprint_is_a_conflict_at_once",
+        AnswersAnyRequest: "another_fingerprint_is_a_conflict_at_once",
+        RemembersTheFingerprintOfTheReleased: "a_released_key_is_free_for_any_request",
+        WaitsBeforeItTellsOfAConflict: "another_fingerprint_is_a_conflict_at_once",
+        KeepsNoAnswer: "what_is_settled_gives_its_answer_each_time",
+        GivesAnAnswerOnce: "what_is_settled_gives_its_answer_each_time",
+        GivesMemoryviews: "what_is_settled_gives_its_answer_each_time",
+        TakesAnEmptyAnswerForNone: "what_is_settled_gives_its_answer_each_time",
+        KeepsTheLastAnswer: "the_first_answer_stays",
+        ReleasesTheSettled: "the_first_answer_stays",
+        SettlesWhatNobodyClaimed: "what_was_not_claimed_is_neither_settled_nor_released",
+        SettlesOnlyWhatItKnows: "what_was_not_claimed_is_neither_settled_nor_released",
+        ClaimsForAllSessions: "a_key_is_one_of_its_session",
+        ClaimsInAnySession: "an_unknown_session_has_no_claims",
+        IgnoresCase: "a_key_is_one_of_its_session",
+        ExtendsTheTime: "an_answer_is_kept_until_the_time_of_its_claim_ends",
+        KeepsAnswersForEver: "an_answer_is_kept_until_the_time_of_its_claim_ends",
+        KeepsClaimsForEver: "a_key_is_in_use_for_its_time_however_often_it_is_claimed",
+        LetsThePendingGo: "a_full_session_lets_go_what_was_settled_first",
+        RefusesWhenItIsFull: "a_full_session_lets_go_what_was_settled_first",
+        CountsForAllSessions: "a_full_session_lets_go_what_was_settled_first",
+    }
 }

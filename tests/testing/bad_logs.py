@@ -12,6 +12,7 @@ from enclave_broker_memory.store import MemoryStore
 from enclave_broker_core.calls import CallRecord
 from enclave_broker_core.events import Draft, Event
 from enclave_broker_core.models import SessionState
+from enclave_broker_core.testing.session_logs import SessionLogSuite
 
 
 class ForgetsAnEvent(MemoryStore):
@@ -203,6 +204,11 @@ class ShowsItsLog(MemoryStore):
         return self._logs[session_id]
 
 
+class ShowsItsHistory(MemoryStore):
+    async def history(self, session_id: str) -> Sequence[CallRecord]:
+        return self._get(session_id).calls
+
+
 class ReadsMereTuples(MemoryStore):
     async def read(self, session_id: str, from_seq: int = 1, **how: Any) -> Sequence[Event]:
         found: list[Any] = [tuple(item) for item in await super().read(session_id, from_seq, **how)]
@@ -224,27 +230,30 @@ class ReadsMemoryviews(MemoryStore):
         return [item._replace(payload_json=view(item.payload_json)) for item in found]
 
 
-FAULTS: dict[type[MemoryStore], str] = {
-    ForgetsAnEvent: "events_read_back_in_order_as_they_were_given",
-    CountsFromZero: "places_begin_with_one_and_leave_no_gap",
-    LeavesAGap: "places_begin_with_one_and_leave_no_gap",
-    GivesASeqTwice: "places_begin_with_one_and_leave_no_gap",
-    CountsForAllSessions: "places_begin_with_one_and_leave_no_gap",
-    ReturnsAnotherSeq: "the_seq_returned_is_the_seq_read_back",
-    LooksForAPlaceFirst: "each_of_many_tasks_gets_places_of_its_own",
-    TakesItsPlaceAfterWaiting: "appends_take_their_places_in_the_order_in_which_they_began",
-    TakesAPlaceForNothing: "nothing_is_written_to_a_session_that_is_not_there",
-    CanBeCancelledHalfWay: "a_cancelled_append_is_finished_or_has_not_happened",
-    CanBeCancelledLate: "a_cancelled_append_is_finished_or_has_not_happened",
-    LeavesAGapWhenCancelled: "a_cancelled_append_leaves_no_gap_among_others",
-    KeepsACallWithoutItsEvent: "the_final_event_takes_the_next_place_and_ends_the_log",
-    WritesFinalTwice: "an_ended_session_never_changes_again",
-    LooksBeforeItEnds: "when_two_end_at_once_one_does",
-    PutsFinalInTheLastPlace: "the_final_event_takes_the_next_place_and_ends_the_log",
-    EndsAfterItsFinal: "an_end_among_appends_is_behind_those_that_began_before_it",
-    EndsInAnyState: "an_end_needs_a_state_that_is_one",
-    ShowsItsLog: "what_was_read_is_not_shared",
-    ReadsMereTuples: "events_read_back_in_order_as_they_were_given",
-    ReadsMemoryviews: "events_read_back_in_order_as_they_were_given",
-    RemembersMereTuples: "a_call_is_kept_with_the_event_that_came_with_it",
+KNOWN_BAD = {
+    SessionLogSuite: {
+        ForgetsAnEvent: "events_read_back_in_order_as_they_were_given",
+        CountsFromZero: "places_begin_with_one_and_leave_no_gap",
+        LeavesAGap: "places_begin_with_one_and_leave_no_gap",
+        GivesASeqTwice: "places_begin_with_one_and_leave_no_gap",
+        CountsForAllSessions: "places_begin_with_one_and_leave_no_gap",
+        ReturnsAnotherSeq: "the_seq_returned_is_the_seq_read_back",
+        LooksForAPlaceFirst: "each_of_many_tasks_gets_places_of_its_own",
+        TakesItsPlaceAfterWaiting: "appends_take_their_places_in_the_order_in_which_they_began",
+        TakesAPlaceForNothing: "nothing_is_written_to_a_session_that_is_not_there",
+        CanBeCancelledHalfWay: "a_cancelled_append_is_finished_or_has_not_happened",
+        CanBeCancelledLate: "a_cancelled_append_is_finished_or_has_not_happened",
+        LeavesAGapWhenCancelled: "a_cancelled_append_leaves_no_gap_among_others",
+        KeepsACallWithoutItsEvent: "the_final_event_takes_the_next_place_and_ends_the_log",
+        WritesFinalTwice: "an_ended_session_never_changes_again",
+        LooksBeforeItEnds: "when_two_end_at_once_one_does",
+        PutsFinalInTheLastPlace: "the_final_event_takes_the_next_place_and_ends_the_log",
+        EndsAfterItsFinal: "an_end_among_appends_is_behind_those_that_began_before_it",
+        EndsInAnyState: "an_end_needs_a_state_that_is_one",
+        ShowsItsLog: "what_was_read_is_not_shared",
+        ShowsItsHistory: "what_was_read_is_not_shared",
+        ReadsMereTuples: "events_read_back_in_order_as_they_were_given",
+        ReadsMemoryviews: "events_read_back_in_order_as_they_were_given",
+        RemembersMereTuples: "a_call_is_kept_with_the_event_that_came_with_it",
+    }
 }

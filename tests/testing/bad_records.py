@@ -9,6 +9,7 @@ from enclave_broker_memory.store import MemoryStore
 
 from enclave_broker_core.errors import SessionNotFoundError
 from enclave_broker_core.models import SessionRecord
+from enclave_broker_core.testing.session_records import SessionRecordSuite
 
 
 class KeepsWhatItWasGiven(MemoryStore):
@@ -95,17 +96,19 @@ class MiscountsTheSwept(MemoryStore):
         return min(1, await super().sweep(now))
 
 
-FAULTS: dict[type[MemoryStore], str] = {
-    KeepsWhatItWasGiven: "what_was_given_may_change_afterwards",
-    ShowsWhatItKeeps: "what_was_read_back_may_be_changed",
-    ShowsTheNextSeq: "a_session_shows_the_seq_of_its_last_event",
-    CountsNoFinal: "a_session_shows_the_seq_of_its_last_event",
-    ListsWithoutSeqs: "a_session_shows_the_seq_of_its_last_event",
-    OverwritesAnId: "an_id_that_is_taken_is_refused",
-    ListsById: "list_is_in_the_order_of_creation",
-    ForgetsWhereADeletedOneWas: "paging_goes_on_behind_a_session_that_was_deleted_meanwhile",
-    ListsTheEndedToo: "list_shows_whose_and_which_sessions_are_asked_for",
-    LeavesTheHistoryBehind: "delete_forgets_all_that_belongs_to_the_session",
-    SweepsTooEarly: "sweep_forgets_what_ended_longer_than_the_grace_time_ago",
-    MiscountsTheSwept: "sweep_forgets_what_ended_longer_than_the_grace_time_ago",
+KNOWN_BAD = {
+    SessionRecordSuite: {
+        KeepsWhatItWasGiven: "what_was_given_may_change_afterwards",
+        ShowsWhatItKeeps: "what_was_read_back_may_be_changed",
+        ShowsTheNextSeq: "a_session_shows_the_seq_of_its_last_event",
+        CountsNoFinal: "a_session_shows_the_seq_of_its_last_event",
+        ListsWithoutSeqs: "a_session_shows_the_seq_of_its_last_event",
+        OverwritesAnId: "an_id_that_is_taken_is_refused",
+        ListsById: "list_is_in_the_order_of_creation",
+        ForgetsWhereADeletedOneWas: "paging_goes_on_behind_a_session_that_was_deleted_meanwhile",
+        ListsTheEndedToo: "list_shows_whose_and_which_sessions_are_asked_for",
+        LeavesTheHistoryBehind: "delete_forgets_all_that_belongs_to_the_session",
+        SweepsTooEarly: "sweep_forgets_what_ended_longer_than_the_grace_time_ago",
+        MiscountsTheSwept: "sweep_forgets_what_ended_longer_than_the_grace_time_ago",
+    }
 }

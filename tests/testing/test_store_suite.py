@@ -1,6 +1,6 @@
 """The store suite finds what is wrong with a store, and says so in the test for it."""
 
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ import bad_claims
 import bad_logs
 import bad_readers
 import bad_records
+import bad_stores
 import pytest
 from anyio.lowlevel import checkpoint
 from enclave_broker_memory.config import MemoryStoreConfig
@@ -26,26 +27,20 @@ pytest_plugins = ["pytester"]
 T = TypeVar("T")
 
 
-class ShowsItsHistory(MemoryStore):
-    async def history(self, session_id: str) -> Sequence[CallRecord]:
-        return self._get(session_id).calls
-
-
-class IsSilentlySync(MemoryStore):
-    def sweep(self, now: float) -> Awaitable[int]:  # type: ignore[override]
-        return super().sweep(now)
-
-
-FAULTS: dict[type[MemoryStore], str] = {
-    **bad_bounds.FAULTS,
-    **bad_claimants.FAULTS,
-    **bad_claims.FAULTS,
-    **bad_logs.FAULTS,
-    **bad_readers.FAULTS,
-    **bad_records.FAULTS,
-    ShowsItsHistory: "what_was_read_is_not_shared",
-    IsSilentlySync: "every_method_is_a_coroutine_function",
-}
+FAULTS = [
+    (store, found_by)
+    for module in (
+        bad_bounds,
+        bad_claimants,
+        bad_claims,
+        bad_logs,
+        bad_readers,
+        bad_records,
+        bad_stores,
+    )
+    for faults in module.KNOWN_BAD.values()
+    for store, found_by in faults.items()
+]
 
 
 class WaitsAndIsRight(MemoryStore):
@@ -125,7 +120,7 @@ class PatientSuite(Suite):
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(("store", "found_by"), FAULTS.items())
+@pytest.mark.parametrize(("store", "found_by"), FAULTS)
 async def test_the_suite_finds(store: type[MemoryStore], found_by: str) -> None:
     assert await failures(Suite(store), found_by) == {f"test_{found_by}"}
 
