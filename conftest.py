@@ -24,7 +24,6 @@ ONCE = (
     "tests/test_config_schema.py",
     "tests/test_demo.py",
     "tests/test_export.py",
-    "tests/test_key_texts.py",
     "tests/test_model_calls.py",
     "tests/testing",
     "plugins/enclave-broker-cli/tests",
