@@ -19,6 +19,7 @@ from .completion import VARIABLE, answer, completion
 from .config import config_commands
 from .exits import NO_READER, SIGNAL, leave
 from .explain import explain
+from .new_plugin import new_plugin
 from .options import ConfigOption
 from .plugins import plugins
 from .reporting import complain, put_json, wants_json
@@ -68,7 +69,7 @@ def build() -> typer.Typer:
     ) -> None:
         context.obj = config
 
-    for command in (run, tools, call, explain, plugins, check, completion):
+    for command in (run, tools, call, explain, plugins, check, new_plugin, completion):
         application.command()(command)
     application.add_typer(config_commands(), name="config")
     return application

@@ -37,7 +37,7 @@ def test_every_value_has_a_name_in_capitals(find_commands: Callable[[], dict[str
     wrong = [
         f"{words} {param.opts[0]}"
         for words, command in find_commands().items()
-        if (HELP / f"{words.replace(' ', '-')}.txt").exists()
+        if (HELP / f"{_file_of(words)}.txt").exists()
         for param in command.params
         if not getattr(param, "is_flag", False) and param.metavar is None
     ]
@@ -49,15 +49,16 @@ def test_help_is_as_before(
     path: Path,
     place: Path,
     forked: ForkedProgram,
+    find_commands: Callable[[], dict[str, Any]],
     plain_environment: Callable[..., dict[str, str]],
 ) -> None:
     # The first page lists the commands of plugins too.
     (place / "broker.toml").write_text("plugins = []\n")
-    words = [] if path.stem == "enclave-broker" else path.stem.split("-")
-    done = forked.run([*words, "--help"], plain_environment(COLUMNS="80"))
+    words = {_file_of(words): words for words in find_commands()}[path.stem]
+    done = forked.run([*words.split(), "--help"], plain_environment(COLUMNS="80"))
     assert (done.stderr, done.returncode) == ("", 0)
     assert done.stdout == path.read_text(), (
-        f"if this is meant: COLUMNS=80 enclave-broker {' '.join(words)} --help > {path}"
+        f"if this is meant: COLUMNS=80 enclave-broker {words} --help > {path}"
     )
 
 
@@ -65,5 +66,9 @@ def test_every_command_of_its_own_has_a_file(
     place: Path, find_commands: Callable[[], dict[str, Any]]
 ) -> None:
     (place / "broker.toml").write_text("plugins = []\n")
-    names = {words.replace(" ", "-") or "enclave-broker" for words in find_commands()}
+    names = {_file_of(words) for words in find_commands()}
     assert {path.stem for path in HELP.glob("*.txt")} == names
+
+
+def _file_of(words: str) -> str:
+    return words.replace(" ", "-") or "enclave-broker"
