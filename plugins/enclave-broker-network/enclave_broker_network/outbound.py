@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from .places import Places
 from .redirects import redirected
 from .retries import Retries, repeated
 from .rules import NetworkRules
+from .streams import Decoded, OutboundStream
 from .urls import Url, parse_url
 
 PIECE = 64 * 1024
@@ -118,9 +119,42 @@ class Outbound:
             host=host,
         )
 
+    @asynccontextmanager
+    async def stream(self, request: OutboundRequest) -> AsyncIterator[OutboundStream]:
+        """Send a request, and have its answer's body as it comes: for streams of events.
+
+        Their reader bounds size and time: no timeout for reading holds, and no ``max_bytes``. A
+        redirect is not followed. Raises OutboundErrors, here and while the body is read.
+        """
+        url = parse_url(request.url)
+        self._guard.admit(url)
+        timeouts = {**self._timeouts, "read": None}
+        async with self._answered(request, url, timeouts, None) as (response, headers):
+            decoder = self._encodings.decoder(_encoding(headers))
+            pieces = response.aiter_stream()
+            try:
+                body = Decoded(pieces, decoder, url.origin.host)
+                yield OutboundStream(response.status, headers, body)
+            finally:
+                await _cut(response, pieces)
+
     async def _exchange(
         self, request: OutboundRequest, url: Url, on_progress: OnProgress | None
     ) -> OutboundResponse:
+        async with self._answered(request, url, self._timeouts, on_progress) as (response, headers):
+            host = url.origin.host
+            body = await self._read(request.method, response, headers, host, on_progress)
+        return OutboundResponse(response.status, headers, body, str(url))
+
+    @asynccontextmanager
+    async def _answered(
+        self,
+        request: OutboundRequest,
+        url: Url,
+        timeouts: Mapping[str, float | None],
+        on_progress: OnProgress | None,
+    ) -> AsyncIterator[tuple[httpcore.Response, Pairs]]:
+        """The answer to one request, before its body is read."""
         if self._more_headers is not None:
             more = self._more_headers(request)
             request = replace(request, headers=(*request.headers, *more))
@@ -129,7 +163,7 @@ class Outbound:
             _wire_url(url),
             headers=request_headers(request, url, self._encodings.accepted),
             content=Pieces(request.body or b""),
-            extensions={"timeout": self._timeouts},
+            extensions={"timeout": dict(timeouts)},
         )
         if on_progress is not None:
             await on_progress("connecting", None, None)
@@ -141,11 +175,9 @@ class Outbound:
                 try:
                     if response.status < 200:
                         raise BrokenAnswerError(f"{host} switches to another protocol", host=host)
-                    headers = response_headers(response.headers, host)
-                    body = await self._read(request.method, response, headers, host, on_progress)
+                    yield response, response_headers(response.headers, host)
                 finally:
                     await response.aclose()
-        return OutboundResponse(response.status, headers, body, str(url))
 
     async def _read(
         self,
@@ -160,8 +192,7 @@ class Outbound:
         announced = _announced(headers)
         if method != "HEAD" and announced is not None and announced > most:
             raise _too_large(host, most)
-        encoding = ", ".join(value for name, value in headers if name == "content-encoding")
-        decoded = self._encodings.decoder(encoding)
+        decoded = self._encodings.decoder(_encoding(headers))
         body = bytearray()
         received, told = 0, -math.inf
         async with _pieces(response) as pieces:
@@ -205,11 +236,19 @@ async def _pieces(response: httpcore.Response) -> AsyncIterator[AsyncIterator[by
     try:
         yield pieces
     except BaseException:
-        connection: Connection = response.extensions["network_stream"]
-        with connection.cut(), suppress(httpcore.ReadError):
-            async for _ in pieces:
-                pass  # what had come already
+        await _cut(response, pieces)
         raise
+
+
+async def _cut(response: httpcore.Response, pieces: AsyncIterator[bytes]) -> None:
+    connection: Connection = response.extensions["network_stream"]
+    with connection.cut(), suppress(httpcore.ReadError):
+        async for _ in pieces:
+            pass  # what had come already
+
+
+def _encoding(headers: Pairs) -> str:
+    return ", ".join(value for name, value in headers if name == "content-encoding")
 
 
 def _announced(headers: Pairs) -> int | None:
