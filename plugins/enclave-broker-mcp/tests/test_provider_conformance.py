@@ -56,3 +56,9 @@ class TestStdio(Suite):
     @pytest.fixture(autouse=True)
     def _configured(self, server: SdkServer) -> None:
         self.config = server.over_stdio()
+
+
+class TestHttp(Suite):
+    @pytest.fixture(autouse=True)
+    def _configured(self, server: SdkServer) -> None:
+        self.config = server.over_http()

@@ -59,14 +59,17 @@ PlainText = Annotated[str, Len(1)]
 class ClientCredentials(Frozen):
     """OAuth 2 client credentials for a server that wants a token."""
 
-    type: Literal["client_credentials"] = Field(description="The grant.")
-    issuer: UrlText = Field(
-        description="The authorization server that the credentials are of, as it calls itself:"
-        " they are shown to no other. It is reached besides what 'network' allows."
-    )
-    client_id: PlainText = Field(description="The client.")
-    client_secret: SecretStr = Field(description="Its secret; may have places {secret:NAME}.")
-    scopes: tuple[PlainText, ...] = Field(default=(), description="The scopes that are asked for.")
+    type: Literal["client_credentials"]
+    """The grant."""
+    issuer: UrlText
+    """The authorization server that the credentials are of, as it calls itself: they are shown to
+    no other. It is reached besides what 'network' allows."""
+    client_id: PlainText
+    """The client."""
+    client_secret: SecretStr
+    """Its secret; may have places {secret:NAME}."""
+    scopes: tuple[PlainText, ...] = ()
+    """The scopes that are asked for."""
 
 
 class McpConfig(Frozen):
@@ -74,95 +77,63 @@ class McpConfig(Frozen):
     ``command``, or one that is reached at a ``url``.
     """
 
-    name: str = Field(default="mcp", description="What the names of its tools begin with.")
-    command: PlainText | None = Field(
-        default=None, description="The program that is the server; it is spoken to over stdio."
-    )
-    args: tuple[str, ...] = Field(default=(), description="The program's arguments.")
-    env: Mapping[VariableName, SecretStr] = Field(
-        default_factory=dict,
-        description="Variables of the program's environment. Places {secret:NAME} are looked up"
-        " at each start.",
-    )
-    inherit_env: tuple[VariableName, ...] = Field(
-        default=(),
-        description="Variables of the broker's environment that the program gets too, besides"
-        " HOME, LOGNAME, PATH, SHELL, TERM and USER.",
-    )
-    cwd: PlainText | None = Field(
-        default=None,
-        description="The program's working directory; the configuration's folder unless given.",
-    )
-    url: UrlText | None = Field(
-        default=None, description="Where the server is reached, over streamable HTTP."
-    )
-    headers: Mapping[HeaderName, SecretStr] = Field(
-        default_factory=dict,
-        description="Headers of each request to the server. Places {secret:NAME} are looked up"
-        " at each request.",
-    )
-    auth: ClientCredentials | None = Field(
-        default=None, description="How a token for the server is had; else 'headers' may hold one."
-    )
-    network: NetworkRules = Field(
-        default=NetworkRules(), description="What may be reached, and how much may come back."
-    )
-    protocol: Literal["auto", "handshake"] = Field(
-        default="auto",
-        description="'auto' asks for the newest revision of the protocol and falls back to its"
-        " handshake; 'handshake' begins with that, for a server that can't be asked.",
-    )
-    required: bool = Field(
-        default=True,
-        description="Whether the broker does not open when the server does not start. Otherwise"
-        " there are no tools yet, and it is tried again.",
-    )
-    start_timeout: Seconds = Field(
-        default=30.0, description="Seconds until the server has started and listed its tools."
-    )
-    timeout: Seconds = Field(default=60.0, description="Seconds that each call may take.")
-    refresh: Annotated[float, Ge(0)] = Field(
-        default=300.0,
-        description="How often, in seconds, the tools are listed again without being told to;"
-        " 0 is never.",
-    )
-    include: tuple[PatternText, ...] = Field(
-        default=(), description="Patterns of the tools that are taken; without any, all are."
-    )
-    exclude: tuple[PatternText, ...] = Field(
-        default=(), description="Patterns of the tools that are never taken."
-    )
-    hints: bool = Field(
-        default=True,
-        description="Whether the server is believed that a tool is read-only or idempotent.",
-    )
-    text_results: Literal["text", "json"] = Field(
-        default="text",
-        description="What a result is that is one text: that text, or with 'json' the value of a"
-        " text that is a JSON object or array.",
-    )
-    roots: tuple[PlainText, ...] = Field(
-        default=(),
-        description="Folders, or file:// URIs, that the server is told when it asks for roots."
-        " Without any such requests are refused.",
-    )
-    elicitation: Literal["refuse", "decline"] = Field(
-        default="refuse",
-        description="What comes of a server's questions to a user: 'refuse' says that there is"
-        " nobody to ask, 'decline' that the user does not want to answer.",
-    )
-    pin: bool = Field(
-        default=False,
-        description="Whether only tools are offered that were accepted as they are, by"
-        " 'enclave-broker tools accept'.",
-    )
-    pin_file: PlainText | None = Field(
-        default=None, description="Where accepted tools are kept; NAME.pins.json unless given."
-    )
-    max_message_bytes: Count = Field(
-        default=8 * 1024 * 1024, description="The size of one message from the server."
-    )
-    max_tools: Count = Field(default=1000, description="How many tools are taken at the most.")
+    name: str = "mcp"
+    """What the names of its tools begin with."""
+    command: PlainText | None = None
+    """The program that is the server; it is spoken to over stdio."""
+    args: tuple[str, ...] = ()
+    """The program's arguments."""
+    env: Mapping[VariableName, SecretStr] = Field(default_factory=dict)
+    """Variables of the program's environment. Places {secret:NAME} are looked up at each start."""
+    inherit_env: tuple[VariableName, ...] = ()
+    """Variables of the broker's environment that the program gets too, besides HOME, LOGNAME,
+    PATH, SHELL, TERM and USER."""
+    cwd: PlainText | None = None
+    """The program's working directory; the configuration's folder unless given."""
+    url: UrlText | None = None
+    """Where the server is reached, over streamable HTTP."""
+    headers: Mapping[HeaderName, SecretStr] = Field(default_factory=dict)
+    """Headers of each request to the server. Places {secret:NAME} are looked up at each request."""
+    auth: ClientCredentials | None = None
+    """How a token for the server is had; else 'headers' may hold one."""
+    network: NetworkRules = NetworkRules()
+    """What may be reached, and how much may come back."""
+    protocol: Literal["auto", "handshake"] = "auto"
+    """'auto' asks for the newest revision of the protocol and falls back to its handshake;
+    'handshake' begins with that, for a server that can't be asked."""
+    required: bool = True
+    """Whether the broker does not open when the server does not start. Otherwise there are no
+    tools yet, and it is tried again."""
+    start_timeout: Seconds = 30.0
+    """Seconds until the server has started and listed its tools."""
+    timeout: Seconds = 60.0
+    """Seconds that each call may take."""
+    refresh: Annotated[float, Ge(0)] = 300.0
+    """How often, in seconds, the tools are listed again without being told to; 0 is never."""
+    include: tuple[PatternText, ...] = ()
+    """Patterns of the tools that are taken; without any, all are."""
+    exclude: tuple[PatternText, ...] = ()
+    """Patterns of the tools that are never taken."""
+    hints: bool = True
+    """Whether the server is believed that a tool is read-only or idempotent."""
+    text_results: Literal["text", "json"] = "text"
+    """What a result is that is one text: that text, or with 'json' the value of a text that is a
+    JSON object or array."""
+    roots: tuple[PlainText, ...] = ()
+    """Folders, or file:// URIs, that the server is told when it asks for roots. Without any such
+    requests are refused."""
+    elicitation: Literal["refuse", "decline"] = "refuse"
+    """What comes of a server's questions to a user: 'refuse' says that there is nobody to ask,
+    'decline' that the user does not want to answer."""
+    pin: bool = False
+    """Whether only tools are offered that were accepted as they are, by 'enclave-broker tools
+    accept'."""
+    pin_file: PlainText | None = None
+    """Where accepted tools are kept; NAME.pins.json unless given."""
+    max_message_bytes: Count = 8 * 1024 * 1024
+    """The size of one message from the server."""
+    max_tools: Count = 1000
+    """How many tools are taken at the most."""
 
     @field_validator("name")
     @classmethod

@@ -19,15 +19,16 @@ from enclave_broker_core.errors import ResultTooLargeError, ToolError
 from enclave_broker_core.redaction import Redactor
 
 from .catalog import Compiled
+from .codes import BUSY, FAILED, TOO_LARGE, UNREACHABLE
 from .config import McpConfig
 from .definitions import Definition
-from .errors import ServerDownError, ServerError
+from .ending import Ending
+from .errors import BusyServerError, ServerDownError, ServerError
 from .gate import Incoming, Ledger, Outgoing
 from .pace import Pace
 from .progress import Progress
 from .results import result_of
 from .session import ToolSession, make_session, negotiate
-from .stdio import TOO_LARGE, Ending
 from .texts import LONGEST_MESSAGE, line, visible
 
 MOST_PAGES = 200
@@ -35,6 +36,13 @@ MOST_ROUNDS = 10
 MOST_QUESTIONS = 16
 # How long, in seconds, until changes are listened for again.
 LISTEN_AGAIN = 10.0
+
+_LOOK_AGAIN = frozenset(
+    {
+        *(types.INVALID_PARAMS, types.METHOD_NOT_FOUND, types.HEADER_MISMATCH),
+        *(UNREACHABLE, FAILED),
+    }
+)
 
 CallAnswer = types.CallToolResult | types.InputRequiredResult
 
@@ -153,14 +161,17 @@ class Connection:
         """The error for what the protocol has as an error."""
         if problem.code == TOO_LARGE:
             raise ResultTooLargeError(f"the server's answer is too large: {problem.message}")
-        if problem.code == types.CONNECTION_CLOSED:
-            reason = self.ending.reason or "it closed the connection"
-            raise ServerDownError(
-                f"the connection to {self._config.name} broke: {reason}", retry_after=1.0
-            )
-        if problem.code in (types.INVALID_PARAMS, types.METHOD_NOT_FOUND, types.HEADER_MISMATCH):
-            self.tools_changed()  # perhaps: the tool is another than it was
         said = visible(self._redactor.text(problem.message), LONGEST_MESSAGE)
+        if problem.code in _LOOK_AGAIN:
+            self.tools_changed()  # perhaps: the tool, or the server, is not as it was
+        if problem.code in (types.CONNECTION_CLOSED, UNREACHABLE):
+            said = self.ending.reason or said
+            raise ServerDownError(
+                f"the connection to {self._config.name} broke: {said}", retry_after=1.0
+            )
+        if problem.code == BUSY:
+            later = problem.data.get("retryAfter") if isinstance(problem.data, dict) else None
+            raise BusyServerError(said, retry_after=later if isinstance(later, float) else None)
         raise ServerError(f"{what}: {said}" if said else what)
 
     async def listen(self) -> None:

@@ -15,5 +15,11 @@ class ServerDownError(ServerError):
     retryable = True
 
 
+class BusyServerError(ServerError):
+    """The server answers later; ``retry_after`` says when, if it said so."""
+
+    retryable = True
+
+
 class HeldBackError(ToolError):
     """The tool is not the one that was accepted, or was never accepted."""

@@ -49,6 +49,8 @@ class Keeper:
         self._take = take
         self._back_off = BackOff(random.random)
         self._connection: Connection | None = None
+        self._closing = anyio.Event()
+        self._closed = anyio.Event()
         self._next_at = 0.0
         self._since = 0.0
 
@@ -65,16 +67,27 @@ class Keeper:
     async def run(self) -> None:
         """Until it is cancelled. Nothing that a server does ends it."""
         failures = 0
-        while True:
+        while not self._closing.is_set():
             self._since = math.inf
             reason = await self._try()
             lasted = time.monotonic() - self._since >= STEADY
+            if self._closing.is_set():
+                break
             failures = 1 if lasted else failures + 1
             seconds = self._back_off.after(failures)
             self._next_at = time.monotonic() + seconds
             self._down(reason, failures, seconds)
             self.tried.set()
-            await anyio.sleep(seconds)
+            with anyio.move_on_after(seconds):
+                await self._closing.wait()
+        self._closed.set()
+
+    async def close(self) -> None:
+        """End the connection in its own way, and ``run`` with it."""
+        self._closing.set()
+        if self._connection is not None:
+            self._connection.end("the broker needs it no more")
+            await self._closed.wait()
 
     async def _try(self) -> str:
         """One connection, from its beginning to its end; why it ended."""

@@ -11,14 +11,19 @@ import anyio
 from mcp.client.stdio import get_default_environment
 
 from enclave_broker_core.contracts import OpenContext
-from enclave_broker_core.errors import ConfigError, PluginError
+from enclave_broker_core.errors import PluginError
 from enclave_broker_core.redaction import Redactor
 
 from .config import McpConfig
 from .connection import Connection, connect
+from .ending import Ending
 from .provider import McpProvider
-from .stdio import Ending, Program, run_program
+from .stdio import Program, run_program
 from .values import revealed
+from .web import reach
+
+# How long, in seconds, a server may take to hear that it is not needed any more.
+PARTING = 5.0
 
 
 @asynccontextmanager
@@ -29,8 +34,12 @@ async def open_server(config: McpConfig, context: OpenContext) -> AsyncIterator[
     @asynccontextmanager
     async def connection() -> AsyncIterator[Connection]:
         ending = Ending()
-        program = await _program(config, context, redactor)
-        transport = run_program(program, config.name, redactor, config.max_message_bytes, ending)
+        if config.command is None:
+            transport = reach(config, context, redactor, ending)
+        else:
+            program = await _program(config.command, config, context, redactor)
+            most = config.max_message_bytes
+            transport = run_program(program, config.name, redactor, most, ending)
         async with connect(transport, config, context.base_dir, redactor, ending) as made:
             yield made
 
@@ -46,17 +55,19 @@ async def open_server(config: McpConfig, context: OpenContext) -> AsyncIterator[
                 yield provider
             except Exception as problem:
                 failed = problem
+        with anyio.move_on_after(PARTING, shield=True):
+            await provider.keeper.close()
         tasks.cancel_scope.cancel()
     # Here, as the task group would make a group of it.
     if failed is not None:
         raise failed
 
 
-async def _program(config: McpConfig, context: OpenContext, redactor: Redactor) -> Program:
-    if config.command is None:
-        raise ConfigError(f"{config.name} has no command")
+async def _program(
+    command: str, config: McpConfig, context: OpenContext, redactor: Redactor
+) -> Program:
     env = get_default_environment()
     env |= {name: os.environ[name] for name in config.inherit_env if name in os.environ}
     for name, value in config.env.items():
         env[name] = await revealed(value, context.secret, redactor)
-    return Program(config.command, config.args, env, str(Path(context.base_dir, config.cwd or ".")))
+    return Program(command, config.args, env, str(Path(context.base_dir, config.cwd or ".")))

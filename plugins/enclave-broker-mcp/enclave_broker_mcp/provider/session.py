@@ -19,9 +19,12 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from pydantic import FileUrl, ValidationError
 
+from .codes import UNREACHABLE
 from .config import McpConfig
 from .errors import ServerError
 from .gate import Incoming, Outgoing
+
+_NOT_ITS_ANSWER = frozenset({types.CONNECTION_CLOSED, UNREACHABLE})
 
 
 class ToolSession(ClientSession):
@@ -67,14 +70,11 @@ async def negotiate(session: ToolSession, config: McpConfig) -> None:
                 return
             except (MCPError, RuntimeError, ValidationError) as problem:
                 # Only an old server's answer: of what failed below it the caller is to know.
-                if isinstance(problem, MCPError) and problem.code in UNREACHABLE:
+                if isinstance(problem, MCPError) and problem.code in _NOT_ITS_ANSWER:
                     raise
         await session.initialize()
     except (RuntimeError, ValidationError):
         raise ServerError("it speaks no revision of the protocol that is known here") from None
-
-
-UNREACHABLE = frozenset({types.CONNECTION_CLOSED})
 
 
 def _roots(folders: Sequence[str], base_dir: str) -> ListRootsFnT:

@@ -24,14 +24,13 @@ from mcp_types import ErrorData, JSONRPCError, jsonrpc_message_adapter
 
 from enclave_broker_core.redaction import Redactor
 
+from .codes import TOO_LARGE
+from .ending import Ending
 from .errors import ServerError
 from .pace import Pace
 from .stderr import pass_on
 
 _log = logging.getLogger(__name__)
-
-TOO_LARGE = -32010
-"""The code, of the range that is left to implementations, for an answer that was not read."""
 
 # How long, in seconds, a program may leave its input unread, and how long it has to end.
 UNREAD = 30.0
@@ -56,16 +55,6 @@ class Program:
     args: Sequence[str]
     env: Mapping[str, str] = field(repr=False)
     cwd: str
-
-
-@dataclass
-class Ending:
-    """Why there will be no more messages; empty while there may be."""
-
-    reason: str = ""
-
-    def because(self, reason: str) -> None:
-        self.reason = self.reason or reason
 
 
 @asynccontextmanager
