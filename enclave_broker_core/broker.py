@@ -266,6 +266,11 @@ class Broker(BrokerTools):
         """What follows its requests, for those who serve it; None when nothing does."""
         return None if self._generation is None else self._generation.opened.tracer
 
+    @property
+    def languages(self) -> Mapping[str, str]:
+        """Runtime → the language that its code is in; the default one first."""
+        return {name: runtime.language for name, runtime in self._opened.runtimes.items()}
+
     def stats(self) -> BrokerStats:
         """Counts for operators."""
         opened = None if self._generation is None else self._generation.opened

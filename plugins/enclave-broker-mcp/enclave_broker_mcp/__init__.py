@@ -2,13 +2,27 @@
 
 from collections.abc import Iterable
 
+from enclave_broker_core.commands import Command
 from enclave_broker_core.contracts import Component
 from enclave_broker_core.hookspecs import hookimpl
 
 from .provider.component import open_mcp
 from .provider.config import McpConfig
+from .serving.command import mcp_command
+from .serving.opening import open_mcp_routes
+from .serving.settings import HttpConfig
 
 
 @hookimpl
 def enclave_tool_providers() -> Iterable[Component]:
     return [Component("mcp", open_mcp, McpConfig)]
+
+
+@hookimpl
+def enclave_commands() -> Iterable[Command]:
+    return [mcp_command()]
+
+
+@hookimpl
+def enclave_routes() -> Iterable[Component]:
+    return [Component("mcp", open_mcp_routes, HttpConfig)]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-import mcp_types as types
+from mcp import types
 
 from enclave_broker_core.errors import BrokerError, UnknownToolError
 from enclave_broker_core.events import Event
 from enclave_broker_core.session import Session
 
-from .progress import Context, Followed, Progress, wants_progress
+from .contexts import Context, wants_progress
+from .progress import Followed, Progress
 from .results import failed, succeeded, unknown_tool
 
 

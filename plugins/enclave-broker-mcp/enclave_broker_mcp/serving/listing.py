@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import mcp_types as types
+from mcp import types
 from mcp.shared.exceptions import MCPError
 
 from enclave_broker_core.export import exported
@@ -15,18 +15,22 @@ from enclave_broker_core.models import ToolSpec
 class Listing:
     """Makes each tool once: a spec is the same object until its tool is published anew."""
 
-    def __init__(self, page_size: int, *, own: Sequence[types.Tool] = ()) -> None:
-        """``own`` are tools that are listed before those of the catalog, and hide their names."""
+    def __init__(self, page_size: int) -> None:
         self._page_size = page_size
-        self._own = {tool.name: tool for tool in own}
         self._made: dict[str, tuple[ToolSpec, types.Tool]] = {}
 
-    def page(self, tools: Mapping[str, ToolSpec], cursor: str | None) -> types.ListToolsResult:
+    def page(
+        self,
+        tools: Mapping[str, ToolSpec],
+        cursor: str | None,
+        own: Mapping[str, types.Tool],
+    ) -> types.ListToolsResult:
         """The tools from ``cursor`` on, which is the name of the last one before it.
 
-        MCPError for one that is not, or no longer, such a name.
+        ``own`` are listed before those of the catalog, and hide their names. MCPError for a
+        cursor that is not, or no longer, such a name.
         """
-        names = [*self._own, *(name for name in tools if name not in self._own)]
+        names = [*own, *(name for name in tools if name not in own)]
         start = 0
         if cursor is not None:
             try:
@@ -37,15 +41,13 @@ class Listing:
         more = shown[-1] if start + len(shown) < len(names) else None
         if len(self._made) > 2 * len(tools) + self._page_size:
             self._made.clear()
-        made = [self._own.get(name) or self._tool(name, tools[name]) for name in shown]
+        made = [own.get(name) or self._tool(name, tools[name]) for name in shown]
         return types.ListToolsResult(tools=made, next_cursor=more)
 
     def input_schema(self, name: str) -> Mapping[str, Any] | None:
         """The schema of a tool that has been listed."""
-        tool = self._own.get(name)
-        if tool is None and name in self._made:
-            _, tool = self._made[name]
-        return None if tool is None else tool.input_schema
+        made = self._made.get(name)
+        return None if made is None else made[1].input_schema
 
     def _tool(self, name: str, spec: ToolSpec) -> types.Tool:
         known = self._made.get(name)

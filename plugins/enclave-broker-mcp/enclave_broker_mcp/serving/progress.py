@@ -6,22 +6,17 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
-from mcp.server.context import ServerRequestContext
 
 from enclave_broker_core.errors import BrokerError
 from enclave_broker_core.events import Event
 from enclave_broker_core.session import Session
 
+from .contexts import Context
+
 # How long, in seconds, the answer waits for the last progress: the log has it already.
 LAST_WORDS = 2.0
 
-Context = ServerRequestContext[Any, Any]
 See = Callable[[Event], Coroutine[Any, Any, bool]]
-
-
-def wants_progress(context: Context) -> bool:
-    """Whether the request has a token for its progress."""
-    return context.meta is not None and context.meta.get("progress_token") is not None
 
 
 class Progress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import mcp_types as types
+from mcp import types
 from mcp.shared.exceptions import MCPError
 from pydantic_core import to_json
 

@@ -8,18 +8,22 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple, Protocol
 
 import anyio
-from mcp.server.subscriptions import InMemorySubscriptionBus, ToolsListChanged
+from mcp import types
+from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
 
 from enclave_broker_core.broker import Broker
 from enclave_broker_core.errors import SessionEndedError
 from enclave_broker_core.models import Principal, ToolSpec
 from enclave_broker_core.session import Session
 
+from .contexts import Context
 from .errors import RETRY_AFTER, TooManyCallsError
 from .settings import ServingConfig
 
 _log = logging.getLogger(__name__)
 
+# Streams of notifications that one client may have open.
+MOST_LISTENING = 16
 # How long, in seconds, a client may take to take a notification.
 TELLING_TIME = 5.0
 
@@ -46,12 +50,16 @@ class Seat:
         self._quiet = anyio.Event()
         self.listed: Mapping[str, ToolSpec] | None = None
         self.connection: Connected | None = None
-        self.bus = InMemorySubscriptionBus()
+        self._listeners = 0
+        self._bus = InMemorySubscriptionBus()
+        self._listening = ListenHandler(self._bus, max_subscriptions=MOST_LISTENING)
 
     @property
     def is_used(self) -> bool:
         """Whether it has a session that has not ended, or a request under way."""
-        return self._under_way > 0 or (self._session is not None and not self._session.is_ending)
+        if self._under_way or self._listeners:
+            return True
+        return self._session is not None and not self._session.is_ending
 
     @asynccontextmanager
     async def taken(self) -> AsyncIterator[None]:
@@ -109,12 +117,25 @@ class Seat:
         if self._closed:
             raise SessionEndedError("the MCP session has ended")
 
+    async def listen(
+        self, context: Context, params: types.SubscriptionsListenRequestParams
+    ) -> types.SubscriptionsListenResult:
+        """Tell the client of changes on a stream of its own, for as long as it likes."""
+        self._listeners += 1
+        try:
+            return await self._listening(context, params)
+        finally:
+            self._listeners -= 1
+
     async def look_again(self, broker: Broker) -> None:
-        """Tell the client if the tools are no longer those that it was shown last."""
+        """Tell the client if the tools are no longer those that it was shown last.
+
+        Where that is not known, who listens is told, and nobody else.
+        """
         shown, session = self.listed, self._session
-        if shown is None:
+        if shown is None and not self._listeners:
             return
-        if session is not None and not session.is_ending:
+        if shown is not None and session is not None and not session.is_ending:
             now = await broker.visible_tools(session=session)
             if len(now) == len(shown) and all(now.get(name) is shown[name] for name in shown):
                 return
@@ -122,7 +143,7 @@ class Seat:
         with anyio.move_on_after(TELLING_TIME):
             if self.connection is not None:
                 await self.connection.send_tool_list_changed()
-            await self.bus.publish(ToolsListChanged())
+            await self._bus.publish(ToolsListChanged())
 
     async def when_quiet(self) -> None:
         """Return when no request is under way."""
@@ -132,6 +153,7 @@ class Seat:
     async def close(self) -> None:
         """End the session; nothing opens another one."""
         self._closed = True
+        self._listening.close()
         async with self._opening:
             if self._session is not None:
                 await self._session.complete()

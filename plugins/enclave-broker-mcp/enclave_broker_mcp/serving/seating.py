@@ -1,0 +1,121 @@
+"""The seats of all clients of one endpoint: who has how many, and how they are given up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+
+from pydantic_core import to_json
+
+from enclave_broker_core.models import Principal
+
+from .bodies import RefusedError
+from .seats import Seat
+from .settings import HttpConfig
+
+# How long, in seconds, a client that is turned away is told to wait.
+RETRY_AFTER = 5
+
+Owner = tuple[str | None, str]
+
+
+def owner_of(principal: Principal) -> Owner:
+    """Whose a session is: tenant and id, whatever the roles are now."""
+    return principal.tenant, principal.id
+
+
+class Seating:
+    """An MCP session has a seat of its own; a principal without sessions has one for all requests.
+
+    The second kind is the same for requests of the same roles and attributes only, and is given
+    up when its session has ended.
+    """
+
+    def __init__(self, config: HttpConfig) -> None:
+        self._config = config
+        self._of_sessions: dict[str, tuple[Principal, Seat]] = {}
+        self._of_principals: dict[Hashable, Seat] = {}
+        self._taken: Counter[Owner] = Counter()
+        self.draining = False
+
+    def __iter__(self) -> Iterator[Seat]:
+        seats = (seat for _, seat in self._of_sessions.values())
+        return chain(seats, self._of_principals.values())
+
+    def sessions(self) -> list[tuple[str, Principal, Seat]]:
+        """The MCP sessions that have a seat, and who began them."""
+        return [(session_id, *held) for session_id, held in self._of_sessions.items()]
+
+    @contextmanager
+    def opening(self, principal: Principal) -> Iterator[Seat]:
+        """A seat for the session that a request in this block asks for. RefusedError 429, 503."""
+        self._require_open()
+        owner, most = owner_of(principal), self._config.max_sessions_per_principal
+        if self._taken[owner] >= most:
+            said = f"{most} MCP sessions of this caller are open"
+            raise RefusedError(429, said, retry_after=RETRY_AFTER)
+        with self._counted(owner):
+            yield Seat(self._config)
+
+    @contextmanager
+    def held(self, session_id: str, principal: Principal, seat: Seat) -> Iterator[None]:
+        """In this block the seat is that of an MCP session."""
+        self._of_sessions[session_id] = principal, seat
+        try:
+            with self._counted(owner_of(principal)):
+                yield
+        finally:
+            del self._of_sessions[session_id]
+
+    @contextmanager
+    def _counted(self, owner: Owner) -> Iterator[None]:
+        self._taken[owner] += 1
+        try:
+            yield
+        finally:
+            self._taken[owner] -= 1
+            if not self._taken[owner]:
+                del self._taken[owner]
+
+    def of_session(self, session_id: str, principal: Principal) -> Seat | None:
+        """The seat of this principal's MCP session; None when there is none."""
+        owner, seat = self._of_sessions.get(session_id, (None, None))
+        if owner is None or owner_of(owner) != owner_of(principal):
+            return None
+        return seat
+
+    def of_principal(self, principal: Principal) -> Seat:
+        """The seat for a request that has no session. RefusedError 503."""
+        key = _key(principal)
+        seat = self._of_principals.get(key)
+        if seat is None:
+            self._require_open()
+            self._clear()
+            if len(self._of_principals) >= self._config.max_sessions:
+                raise RefusedError(503, "too many callers are here", retry_after=RETRY_AFTER)
+            seat = self._of_principals[key] = Seat(self._config)
+        return seat
+
+    def _clear(self) -> None:
+        unused = [key for key, seat in self._of_principals.items() if not seat.is_used]
+        for key in unused:
+            del self._of_principals[key]
+
+    def _require_open(self) -> None:
+        if self.draining:
+            raise RefusedError(503, "the server is stopping", retry_after=RETRY_AFTER)
+
+    async def give_up_principals(self) -> None:
+        """Close the seats without sessions, each when no request is under way on it."""
+        while self._of_principals:
+            key, seat = next(iter(self._of_principals.items()))
+            await seat.when_quiet()
+            self._of_principals.pop(key, None)
+            await seat.close()
+
+
+def _key(principal: Principal) -> Hashable:
+    attributes = to_json(principal.attributes) if principal.attributes else b""
+    return owner_of(principal), principal.roles, principal.authenticated, attributes
