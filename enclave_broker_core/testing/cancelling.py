@@ -36,6 +36,7 @@ async def cancel_at_each_step(
     behind, or when there are more than ``most`` waits.
     """
     steps: list[Step] = []
+    await anyio.wait_all_tasks_blocked()  # tasks that are about to start are not left behind
     for number in range(1, most + 1):
         ended: Literal["cancelled", "answered", "failed"] = "cancelled"
         error: Exception | None = None

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from typing import Any, ClassVar, TypeVar
 
 import anyio
+from anyio import TaskInfo
 from anyio.lowlevel import checkpoint
 
 from .suite import Suite
@@ -97,16 +98,25 @@ async def cancel_at_each_wait(ask: Callable[[], Awaitable[Any]], most: int = 12)
 @asynccontextmanager
 async def nothing_left_running() -> AsyncIterator[None]:
     """AssertionError when there are tasks at the end that were not there at the beginning."""
-    before = {task.id for task in anyio.get_running_tasks()}
+    before = {task.id for task in _running()}
     yield
     for _ in range(10):  # a task that was cancelled comes to its end
         await checkpoint()
-    left = [task for task in anyio.get_running_tasks() if task.id not in before]
+    left = [task for task in _running() if task.id not in before]
     if left:
         await anyio.wait_all_tasks_blocked()
-        now = {task.id for task in anyio.get_running_tasks()}
+        now = {task.id for task in _running()}
         left = [task for task in left if task.id in now]
     assert [task.name for task in left] == []
+
+
+def _running() -> list[TaskInfo]:
+    """All tasks but those by which anyio runs a fixture: each of its steps is another."""
+    return [
+        task
+        for task in anyio.get_running_tasks()
+        if not getattr(task.coro, "__qualname__", "").startswith("TestRunner.")
+    ]
 
 
 class _Listener(logging.Handler):

@@ -15,6 +15,8 @@ from .gates import Bell, Gate
 
 T = TypeVar("T")
 
+OPEN, CALL = "open", "__call__"
+
 Go = Callable[[], Awaitable[Any]]
 Fault = Callable[[Go], Awaitable[Any]]
 """Stands in for one call of a part: ``go`` makes the call itself, if that is wanted."""
@@ -58,13 +60,17 @@ def hangs(gate: Gate, *, after: bool = False, shielded: bool = False) -> Fault:
     return fault
 
 
-def dawdles(turns: int) -> Fault:
-    """Give way to all other tasks so many times, and do then what is asked for."""
+def dawdles(turns: int, *, shielded: bool = False) -> Fault:
+    """Give way to all other tasks so many times, and do then what is asked for.
+
+    ``shielded`` hears of no cancellation meanwhile, as a store's ``append`` while it writes.
+    """
 
     async def fault(go: Go) -> Any:
-        for _ in range(turns):
-            await checkpoint()
-        return await go()
+        with anyio.CancelScope(shield=shielded):
+            for _ in range(turns):
+                await checkpoint()
+            return await go()
 
     return fault
 
@@ -116,6 +122,7 @@ class Faults:
     calls: list[str] = field(default_factory=list)
     struck: list[str] = field(default_factory=list)
     _planned: list[_Planned] = field(default_factory=list, repr=False)
+    _methods: set[str] = field(default_factory=set, repr=False)
     _bell: Bell = field(default_factory=Bell, repr=False)
 
     def on(
@@ -130,10 +137,13 @@ class Faults:
 
         ``where`` gets a call's arguments and says whether it is meant; ``at`` which of these,
         from now on and the first is 1: one number, several, or all when it is None. What was
-        said first comes first. A harness also knows ``"open"``.
+        said first comes first. A harness also knows ``"open"``. ValueError for a method that
+        the part does not have, here or when the part is wrapped.
         """
         numbers = (at,) if isinstance(at, int) else at
         self._planned.append(_Planned(method, fault, numbers, where))
+        if self._methods:
+            self._require_known()
 
     def clear(self) -> None:
         """Have nothing go wrong from now on."""
@@ -144,8 +154,22 @@ class Faults:
         await self._bell.until(lambda: self.calls.count(method) >= count)
 
     def around(self, part: T) -> T:
-        """The part, with these faults. Its class has another name, and all of its attributes."""
-        return part if part is None else _wrapped(part, self)
+        """The part, with these faults: an object of another class with the same attributes."""
+        if part is None:
+            return part
+        methods = _coroutine_methods(part)
+        self._methods |= {OPEN, *methods}
+        self._require_known()
+        wrapped: T = _wrapped(part, methods, self)
+        return wrapped
+
+    def _require_known(self) -> None:
+        unknown = {planned.method for planned in self._planned} - self._methods
+        if unknown:
+            raise ValueError(
+                f"no coroutine method {', '.join(sorted(unknown))}; there are:"
+                f" {', '.join(sorted(self._methods))}"
+            )
 
     async def strike(
         self, method: str, go: Callable[..., Awaitable[Any]], *args: Any, **keywords: Any
@@ -160,26 +184,29 @@ class Faults:
         return await hit[0].fault(lambda: go(*args, **keywords))
 
 
-def _wrapped(part: Any, faults: Faults) -> Any:
+def _coroutine_methods(part: Any) -> set[str]:
+    found = {
+        name
+        for name in dir(part)
+        if not name.startswith("_")
+        and not isinstance(inspect.getattr_static(part, name), property)
+        and inspect.iscoroutinefunction(getattr(part, name))
+    }
+    call = part if inspect.isroutine(part) else getattr(part, "__call__", None)  # noqa: B004
+    return found | {CALL} if inspect.iscoroutinefunction(call) else found
+
+
+def _wrapped(part: Any, methods: set[str], faults: Faults) -> Any:
     """An object of a class of its own: who looks for methods looks for them in the class."""
     namespace: dict[str, Any] = {"__repr__": lambda self: f"<{part!r} with faults>"}
-    for name in dir(part):
-        if not name.startswith("_"):
-            found = inspect.getattr_static(part, name)
-            is_method = not isinstance(found, property) and inspect.iscoroutinefunction(
-                getattr(part, name)
-            )
-            namespace[name] = _striking(part, name, faults) if is_method else _own(part, name)
-    if inspect.iscoroutinefunction(part) or inspect.iscoroutinefunction(
-        getattr(part, "__call__", None)  # noqa: B004
-    ):
-        namespace["__call__"] = _striking(part, "__call__", faults)
+    for name in {name for name in dir(part) if not name.startswith("_")} | methods:
+        namespace[name] = _striking(part, name, faults) if name in methods else _own(part, name)
     return type(type(part).__name__, (), namespace)()
 
 
 def _striking(part: Any, name: str, faults: Faults) -> Any:
     async def method(self: Any, *args: Any, **keywords: Any) -> Any:
-        go = part if name == "__call__" else getattr(part, name)
+        go = part if name == CALL else getattr(part, name)
         return await faults.strike(name, go, *args, **keywords)
 
     method.__name__ = name

@@ -6,15 +6,17 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from functools import partial
+from dataclasses import replace
 from typing import Any
+
+from pydantic import BaseModel
 
 from enclave_broker_core.contracts import OpenContext
 from enclave_broker_core.opening import open_part
 from enclave_broker_core.places import written
 from enclave_broker_core.plan import Part
 
-from .faults import Faults
+from .faults import OPEN, Faults
 
 # Threads that an event loop keeps for its next job: anyio's, trio's and asyncio's own.
 KEPT = ("AnyIO worker thread", "Trio thread", "trio.to_thread", "asyncio_")
@@ -49,11 +51,10 @@ class Lives:
         """``open_part``, for ``open_setup``."""
         place = written(part.place)
         faults = self._faults.get(place)
+        opening = part if faults is None else _failing(part, faults)
         opened = False
         try:
-            async with AsyncExitStack() as stack:
-                enter = partial(stack.enter_async_context, open_part(part, context))
-                entered = await (enter() if faults is None else faults.strike("open", enter))
+            async with open_part(opening, context) as entered:
                 opened = True
                 self.parts[place] = entered
                 self.happened.append(("opened", place))
@@ -76,6 +77,18 @@ class Lives:
         if len(set(opened)) == len(opened):
             closed = [place for place in self.closed if place != "store"]
             assert closed == opened[::-1], f"closed out of turn: {', '.join(closed)}"
+
+
+def _failing(part: Part, faults: Faults) -> Part:
+    """The same part, whose opening may fail as well."""
+
+    @asynccontextmanager
+    async def opened(config: BaseModel, context: OpenContext) -> AsyncIterator[Any]:
+        async with AsyncExitStack() as stack:
+            opening = part.component.open(config, context)
+            yield await faults.strike(OPEN, stack.enter_async_context, opening)
+
+    return replace(part, component=replace(part.component, open=opened))
 
 
 @contextmanager
