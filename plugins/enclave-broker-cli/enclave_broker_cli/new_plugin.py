@@ -20,8 +20,8 @@ from .plugin_template import KINDS, PREFIX, Names, files_of
 from .reporting import put_json
 from .terminal import harmless
 
-# What a template's lines have room for.
-LONGEST_NAME = 40
+# What the lines of the templates have room for, without the prefix.
+LONGEST_NAME = 28
 
 
 def kind_names(incomplete: str) -> list[tuple[str, str]]:
@@ -90,8 +90,9 @@ def _name(text: str, option: str) -> str:
             option,
             f"{text!r} is no name: it is of letters and digits, with single - _ . between them",
         ) from None
-    if len(name) > LONGEST_NAME:
-        raise _wrong(option, f"{name!r} has more than {LONGEST_NAME} characters")
+    own = name.removeprefix(PREFIX)
+    if len(own) > LONGEST_NAME:
+        raise _wrong(option, f"{own!r} has more than {LONGEST_NAME} characters")
     return name
 
 

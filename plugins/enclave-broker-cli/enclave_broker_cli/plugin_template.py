@@ -19,7 +19,10 @@ SHARED = "shared"
 
 # The kinds that there is a template for, and what such a plugin is.
 KINDS: Mapping[str, str] = {
+    "provider": "Tools",
     "policy": "An access policy",
+    "limiter": "A limiter",
+    "middleware": "A middleware",
 }
 
 # What would have another meaning under its own name before it is copied.

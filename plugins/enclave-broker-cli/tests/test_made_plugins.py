@@ -13,17 +13,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from enclave_broker_cli.plugin_template import KINDS
+from enclave_broker_cli.new_plugin import LONGEST_NAME, write
+from enclave_broker_cli.plugin_template import KINDS, Names, files_of
 from forked_program import ForkedProgram, forked_program
 
 SECONDS = 300
-# The shortest and the longest that a name can be: no line may depend on its length.
-NAMES = {
-    kind: {0: "p", 1: "a-name-with-as-many-characters-as-it-can"}.get(
-        number, f"enclave-broker-{kind}-of-mine"
-    )
-    for number, kind in enumerate(KINDS)
-}
+NAMES = {kind: f"enclave-broker-{kind}-of-mine" for kind in KINDS}
 BLOCK = re.compile(r"```(?P<language>\w+)\n(?:# (?P<file>[\w.]+)\n)?(?P<text>.*?)```", re.DOTALL)
 
 
@@ -103,10 +98,14 @@ def test_they_are_typed(place: Path) -> None:
 
 
 @pytest.mark.skipif(not find_spec("ruff"), reason="ruff: pip install ruff")
-def test_they_are_linted_and_formatted(place: Path) -> None:
-    names = sorted(NAMES.values())
-    run(place, "ruff", "check", "--no-cache", *names)
-    run(place, "ruff", "format", "--no-cache", "--check", *names)
+def test_they_are_linted_and_formatted_however_long_their_names_are(tmp_path: Path) -> None:
+    names = ("x", "enclave-broker-" + "x" * LONGEST_NAME, "y" * LONGEST_NAME)
+    for kind in KINDS:
+        (tmp_path / kind).mkdir()
+        for name in names:
+            write(tmp_path / kind / name, files_of(kind, Names.of(name), "MIT"))
+    run(tmp_path, "ruff", "check", "--no-cache", ".")
+    run(tmp_path, "ruff", "format", "--no-cache", "--check", ".")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import pytest
-from enclave_broker_core import AccessDeniedError, Principal, open_broker
+from enclave_broker_core.models import Principal
+from enclave_broker_core.testing.harness import open_harness
 
-pytestmark = pytest.mark.anyio
+ADA = Principal(id="ada", roles=frozenset({"user"}))
+ROOT = Principal(id="root", roles=frozenset({"admin"}))
 
-CONFIG: Mapping[str, Any] = {
-    "plugins": ["memory", "example-policy"],
-    "access": {
-        "use": "example-policy",
-        "tools": "notes:*",
-        "exempt_roles": ["admin"],
-    },
-}
+CONFIG = """
+plugins = ["memory", "example-policy"]
+
+[access]
+use = "example-policy"
+tools = "notes:*"
+exempt_roles = ["admin"]
+"""
 
 
 async def read(owner: str) -> str:
@@ -25,19 +24,13 @@ async def read(owner: str) -> str:
     return f"the note of {owner}"
 
 
+@pytest.mark.anyio
 async def test_callers_reach_what_is_theirs() -> None:
-    ada = Principal(id="ada", roles=frozenset({"user"}))
-    async with open_broker(CONFIG) as broker:
-        broker.tool("notes:read")(read)
-        async with broker.session(principal=ada) as session:
-            assert await session.call("notes:read", {"owner": "ada"}) == "the note of ada"
-            with pytest.raises(AccessDeniedError):
-                await session.call("notes:read", {"owner": "bob"})
-
-
-async def test_who_is_exempt_reaches_all() -> None:
-    root = Principal(id="root", roles=frozenset({"admin"}))
-    async with open_broker(CONFIG) as broker:
-        broker.tool("notes:read")(read)
-        async with broker.session(principal=root) as session:
-            assert await session.call("notes:read", {"owner": "bob"}) == "the note of bob"
+    async with open_harness(CONFIG) as harness:
+        harness.broker.tool("notes:read")(read)
+        own = await harness.call("notes:read", {"owner": "ada"}, principal=ADA)
+        other = await harness.call("notes:read", {"owner": "bob"}, principal=ADA)
+        exempt = await harness.call("notes:read", {"owner": "bob"}, principal=ROOT)
+    assert own.unwrap() == "the note of ada"
+    assert other.code == "ACCESS_DENIED"
+    assert exempt.unwrap() == "the note of bob"
