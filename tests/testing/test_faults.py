@@ -8,17 +8,14 @@ from typing import Any
 
 import anyio
 import pytest
-from test_kit_fakes import TestScriptedPolicy as PolicyTests
 
 from enclave_broker_core import (
     PluginError,
-    Principal,
     SecretError,
     StoreError,
     ToolCall,
 )
-from enclave_broker_core.contracts import AccessPolicy, AccessRequest, CallNext
-from enclave_broker_core.store_abilities import AdmittingStore, LeasedStore
+from enclave_broker_core.contracts import AccessPolicy, CallNext
 from enclave_broker_core.testing.fakes import (
     ClockedLimiter,
     KnownSecrets,
@@ -28,8 +25,6 @@ from enclave_broker_core.testing.fakes import (
 from enclave_broker_core.testing.faults import (
     Faults,
     answers,
-    cancels,
-    dawdles,
     fails,
     hangs,
     loses_answer,
@@ -41,20 +36,7 @@ from enclave_broker_core.testing.scripted_tools import ScriptedProvider
 
 pytestmark = pytest.mark.anyio
 
-ASKED = AccessRequest("t", Principal(id="ada"))
 HIDDEN = "the-value-of-it"
-
-
-class TestAPolicyWithoutAFaultInItsFaults(PolicyTests):
-    """What is wrapped keeps its contract."""
-
-    @asynccontextmanager
-    async def open_policy(self) -> AsyncIterator[AccessPolicy]:
-        async with super().open_policy() as policy:
-            yield Faults().around(policy)
-
-
-del PolicyTests
 
 
 class World:
@@ -272,47 +254,6 @@ async def test_a_part_whose_opening_loses_its_answer_is_closed_again() -> None:
     assert happened == ["opened", "closed"]
 
 
-async def test_a_part_may_dawdle() -> None:
-    faults, turns = Faults(), 0
-    faults.on("decide", dawdles(5))
-    policy = faults.around(ScriptedPolicy())
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await anyio.lowlevel.checkpoint()
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(count)
-        assert (await policy.decide(ASKED)).allowed
-        tasks.cancel_scope.cancel()
-    assert turns >= 5
-
-
-async def test_a_part_may_cancel_who_asks() -> None:
-    faults = Faults()
-    policy = ScriptedPolicy()
-    with anyio.CancelScope() as scope:
-        faults.on("decide", cancels(scope), at=2)
-        wrapped = faults.around(policy)
-        await wrapped.decide(ASKED)
-        await wrapped.decide(ASKED)
-        pytest.fail("it was not cancelled")
-    assert scope.cancelled_caught
-    assert len(policy.asked) == 2
-
-
-async def test_what_is_done_first_and_hangs_then() -> None:
-    faults, gate, policy = Faults(), Gate(), ScriptedPolicy()
-    faults.on("decide", hangs(gate, after=True))
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(faults.around(policy).decide, ASKED)
-        await gate.reached()
-        assert len(policy.asked) == 1
-        gate.open()
-
-
 async def test_middleware_has_faults_too() -> None:
     async def passes_on(call: ToolCall, call_next: CallNext) -> Any:
         return await call_next(call)
@@ -331,31 +272,3 @@ async def test_middleware_has_faults_too() -> None:
     async with open_harness(config, offered, faults={"middleware[0]": faults}) as harness:
         assert (await harness.call("t")).code == "TOOL_ERROR"
         assert (await harness.call("u")).unwrap() == 2
-
-
-async def test_a_wrapped_store_can_do_what_it_could() -> None:
-    from enclave_broker_memory.store import MemoryStore
-
-    for kind in (AdmittingStore, LeasedStore):
-        assert not isinstance(Faults().around(MemoryStore()), kind)
-
-    class Leased(MemoryStore):
-        lease = 3.0
-
-        async def serve(self, holder: Any) -> None:
-            """Nothing to serve."""
-
-    wrapped = Faults().around(Leased())
-    assert isinstance(wrapped, LeasedStore)
-    assert wrapped.lease == 3.0
-    assert type(wrapped).__name__ == "Leased"
-
-
-async def test_a_method_that_is_not_there_is_a_mistake_of_the_test() -> None:
-    early, late = Faults(), Faults()
-    early.on("decides", fails(OSError()))
-    with pytest.raises(ValueError, match="no coroutine method decides; there are: decide, open"):
-        early.around(ScriptedPolicy())
-    late.around(ScriptedPolicy())
-    with pytest.raises(ValueError, match="no coroutine method say"):
-        late.on("say", fails(OSError()))
