@@ -81,6 +81,7 @@ class DurableRuntimeSuite(Suite):
                 tasks.start_soon(_run, session, code)
                 await host.called(calls)
                 tasks.cancel_scope.cancel()
+        assert host.states != []
         return host
 
     async def test_it_says_that_it_is_durable(self) -> None:
@@ -151,6 +152,7 @@ class DurableRuntimeSuite(Suite):
             tasks.start_soon(session.resume)
             await second.called(3)
             tasks.cancel_scope.cancel()
+        assert second.states != []
         third = RecordingHost(durable=True)
         third.release.set()
         async with self._open(third, second.states[-1]) as session:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import bad_admissions
 import bad_commands
 import bad_durable_stores
 import bad_leases
 import pytest
+from jumping import jumping
 from memory_backend import AdmittingReplica, MemoryBackend
-from trio.testing import MockClock
 
 from enclave_broker_core.testing.admission_suite import AdmissionSuite
 from enclave_broker_core.testing.command_suite import SharedStoreSuite
@@ -40,12 +39,7 @@ FAULTS = [
 ]
 
 
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """Where all wait for something the clock jumps: what hangs is given up at once."""
-    return "trio", {"clock": MockClock(autojump_threshold=0)}
-
-
+@jumping
 @pytest.mark.anyio
 @pytest.mark.parametrize(("of", "kind", "found_by"), FAULTS)
 async def test_the_suite_finds(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
 import toy_runtimes as toys
+from bad_runtimes import KNOWN_BAD
+from jumping import jumping
 
 from enclave_broker_core.contracts import Runtime
 from enclave_broker_core.testing.runtimes import RuntimeSuite
+
+Failures = Callable[[object], Awaitable[set[str]]]
 
 
 class ToySuite(RuntimeSuite):
@@ -68,67 +73,13 @@ class TestToy(ToySuite):
     """Without a fault all tests pass, apart from those of dumps, which are skipped."""
 
 
-async def failures(session: Any, runtime: Any = toys.ToyRuntime) -> set[str]:
-    """The names of the suite's tests that this runtime does not pass, but for ``test_``."""
-    suite = ToySuite()
-    suite.session = session
-    suite.runtime = runtime
-    failed = set()
-    for name in dir(suite):
-        if name.startswith("test_"):
-            try:
-                await getattr(suite, name)()
-            except pytest.skip.Exception:
-                continue
-            except (Exception, pytest.fail.Exception, BaseExceptionGroup):
-                failed.add(name.removeprefix("test_"))
-    return failed
-
-
+@jumping
 @pytest.mark.anyio
-class TestFaults:
-    async def test_none(self) -> None:
-        assert await failures(toys.ToySession) == set()
-
-    async def test_state_is_forgotten(self) -> None:
-        assert await failures(toys.ForgetsState) == {
-            "what_a_run_defined_is_there_in_the_next",
-            "the_last_run_finds_what_was_defined_and_has_its_result",
-            "what_a_run_defined_before_its_error_is_there_in_the_next",
-            "more_sessions_than_workers_can_be_open",
-            "sessions_share_nothing",
-            "a_cancelled_endless_loop_gives_its_worker_back",
-            "computing_is_bounded_by_the_run_timeout",
-            "memory_is_bounded",
-        }
-
-    async def test_state_is_shared(self) -> None:
-        assert await failures(toys.ToySession, toys.SharesState) == {"sessions_share_nothing"}
-
-    async def test_calls_outlive_their_run(self) -> None:
-        assert await failures(toys.LeaksCalls) == {
-            "a_cancelled_run_leaves_no_call",
-            "a_failed_run_leaves_no_call",
-        }
-
-    async def test_tool_errors_are_swallowed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(ToySuite, "patience", 1.0)  # one test hangs and is given up
-        assert await failures(toys.SwallowsToolErrors) == {
-            "the_code_reads_the_code_of_a_tool_error",
-            "a_tool_error_that_is_not_caught_ends_the_run",
-            "a_failed_run_leaves_no_call",
-        }
-
-    async def test_output_is_late(self) -> None:
-        assert await failures(toys.PrintsLate) == {
-            "what_is_printed_comes_in_order_with_the_calls",
-            "what_is_printed_is_passed_on_while_the_code_runs",
-            "the_output_is_bounded_and_ends_the_run",
-        }
-
-    async def test_calls_wait_for_each_other(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(ToySuite, "patience", 1.0)  # they hang and are given up
-        assert await failures(toys.CallsOneByOne) == {
-            "calls_run_at_once",
-            "a_failed_run_leaves_no_call",
-        }
+@pytest.mark.parametrize(("bad", "found_by"), KNOWN_BAD[RuntimeSuite].items())
+async def test_the_suite_finds(bad: type, found_by: set[str], failures: Failures) -> None:
+    suite = ToySuite()
+    if issubclass(bad, toys.ToyRuntime):
+        suite.runtime = bad
+    else:
+        suite.session = bad
+    assert await failures(suite) == found_by

@@ -1,6 +1,6 @@
-"""A runtime without a sandbox, and the same one with one fault each.
+"""A runtime without a sandbox, which passes the suite.
 
-Only for showing that the suite finds the faults: it runs code in this process with exec.
+Only for showing that the suite finds faults: it runs code in this process with exec.
 """
 
 from __future__ import annotations
@@ -150,15 +150,6 @@ class ToyRuntime:
         return {}
 
 
-class SharesState(ToyRuntime):
-    def __init__(self, kind: type[ToySession], group: TaskGroup) -> None:
-        super().__init__(kind, group)
-        self._shared: dict[str, Any] = {}
-
-    def names(self) -> dict[str, Any]:
-        return self._shared
-
-
 @asynccontextmanager
 async def open_toy(
     kind: type[ToySession], runtime: type[ToyRuntime] = ToyRuntime
@@ -166,56 +157,3 @@ async def open_toy(
     async with anyio.create_task_group() as group:
         yield runtime(kind, group)
         group.cancel_scope.cancel()
-
-
-class ForgetsState(ToySession):
-    async def end(self) -> None:
-        await super().end()
-        self._names.clear()
-
-
-class LeaksCalls(ToySession):
-    """Its calls belong to the runtime and go on when the run is over."""
-
-    async def call_tool(self, name: str, args: Mapping[str, Any] | None = None) -> Any:
-        outcome: list[Any] = []
-        ended = anyio.Event()
-
-        async def call() -> None:
-            try:
-                outcome.append(await super(LeaksCalls, self).call_tool(name, args))
-            except (RuntimeError, ToyStop) as error:
-                outcome.append(error)
-            ended.set()
-
-        self._group.start_soon(call)
-        await ended.wait()
-        if isinstance(outcome[0], RuntimeError | ToyStop):
-            raise outcome[0]
-        return outcome[0]
-
-
-class SwallowsToolErrors(ToySession):
-    async def call_tool(self, name: str, args: Mapping[str, Any] | None = None) -> Any:
-        try:
-            return await super().call_tool(name, args)
-        except RuntimeError:
-            return None
-
-
-class PrintsLate(ToySession):
-    async def call_tool(self, name: str, args: Mapping[str, Any] | None = None) -> Any:
-        held, self._printed = self._printed, []
-        try:
-            return await super().call_tool(name, args)
-        finally:
-            self._printed = held + self._printed
-
-
-class CallsOneByOne(ToySession):
-    async def gather(self, *calls: Any) -> list[Any]:
-        try:
-            return [await call for call in calls]
-        finally:
-            for call in calls:
-                call.close()
