@@ -143,19 +143,19 @@ class CountsTheRefused(MemoryStore):
 
 KNOWN_BAD = {
     SessionBoundSuite: {
-        LetsOneTooManyIn: "max_open_counts_the_sessions_that_have_not_ended",
-        LetsOneTooManyOfAPrincipalIn: "max_of_principal_counts_its_sessions_that_have_not_ended",
-        LooksBeforeItCreates: "max_open_holds_when_many_create_at_once",
-        LooksBeforeItCreatesForAPrincipal: "max_of_principal_holds_when_many_create_at_once",
-        GuessesWhenToRetry: "a_refusal_says_when_the_next_session_expires",
-        SaysToRetryInThePast: "a_refusal_never_says_to_come_back_in_the_past",
-        SaysWhenAnotherExpires: "a_refused_principal_is_told_when_its_own_next_session_expires",
-        NamesNobody: "a_refusal_says_whose_bound_it_is",
-        BlamesThePrincipal: "a_refusal_says_whose_bound_it_is",
-        MixesTenants: "a_principal_is_an_id_and_a_tenant",
-        CountsWholeTenants: "a_principal_is_an_id_and_a_tenant",
-        BoundsTheProgramToo: "max_of_principal_does_not_bound_sessions_without_a_principal",
-        CountsTheRefused: "who_is_refused_takes_no_place",
-        CountsEndedSessions: "max_of_principal_counts_its_sessions_that_have_not_ended",
+        LetsOneTooManyIn: {"max_open_counts_the_sessions_that_have_not_ended"},
+        LetsOneTooManyOfAPrincipalIn: {"max_of_principal_counts_its_sessions_that_have_not_ended"},
+        LooksBeforeItCreates: {"max_open_holds_when_many_create_at_once"},
+        LooksBeforeItCreatesForAPrincipal: {"max_of_principal_holds_when_many_create_at_once"},
+        GuessesWhenToRetry: {"a_refusal_says_when_the_next_session_expires"},
+        SaysToRetryInThePast: {"a_refusal_never_says_to_come_back_in_the_past"},
+        SaysWhenAnotherExpires: {"a_refused_principal_is_told_when_its_own_next_session_expires"},
+        NamesNobody: {"a_refusal_says_whose_bound_it_is"},
+        BlamesThePrincipal: {"a_refusal_says_whose_bound_it_is"},
+        MixesTenants: {"a_principal_is_an_id_and_a_tenant"},
+        CountsWholeTenants: {"a_principal_is_an_id_and_a_tenant"},
+        BoundsTheProgramToo: {"max_of_principal_does_not_bound_sessions_without_a_principal"},
+        CountsTheRefused: {"who_is_refused_takes_no_place"},
+        CountsEndedSessions: {"max_of_principal_counts_its_sessions_that_have_not_ended"},
     }
 }

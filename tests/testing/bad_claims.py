@@ -30,6 +30,22 @@ class ForgetsTheFingerprint(ClaimingStore):
         return await super().claim(session_id, key, "", **how)
 
 
+class LetsAllBegin(ClaimingStore):
+    async def claim(self, session_id: str, key: str, fingerprint: str, **how: Any) -> Claim:
+        found = await super().claim(session_id, key, fingerprint, **how)
+        return Claim("new") if found.state == "pending" else found
+
+
+class HoldsTwoKeys(ClaimingStore):
+    """Forgets one that is in use for another."""
+
+    async def claim(self, session_id: str, key: str, fingerprint: str, **how: Any) -> Claim:
+        claims = self._get(session_id).claims
+        if claims is not None and len(claims) > 1 and key not in claims._held:
+            self.forget(session_id, next(iter(claims._held)))
+        return await super().claim(session_id, key, fingerprint, **how)
+
+
 class AnswersAnyRequest(ClaimingStore):
     """Looks at the fingerprint only as long as the claim is pending."""
 
@@ -200,26 +216,28 @@ class CountsForAllSessions(ClaimingStore):
 
 KNOWN_BAD = {
     SessionClaimSuite: {
-        ForgetsTheFingerprint: "another_fingerprint_is_a_conflict_at_once",
-        AnswersAnyRequest: "another_fingerprint_is_a_conflict_at_once",
-        RemembersTheFingerprintOfTheReleased: "a_released_key_is_free_for_any_request",
-        WaitsBeforeItTellsOfAConflict: "another_fingerprint_is_a_conflict_at_once",
-        KeepsNoAnswer: "what_is_settled_gives_its_answer_each_time",
-        GivesAnAnswerOnce: "what_is_settled_gives_its_answer_each_time",
-        GivesMemoryviews: "what_is_settled_gives_its_answer_each_time",
-        TakesAnEmptyAnswerForNone: "what_is_settled_gives_its_answer_each_time",
-        KeepsTheLastAnswer: "the_first_answer_stays",
-        ReleasesTheSettled: "the_first_answer_stays",
-        SettlesWhatNobodyClaimed: "what_was_not_claimed_is_neither_settled_nor_released",
-        SettlesOnlyWhatItKnows: "what_was_not_claimed_is_neither_settled_nor_released",
-        ClaimsForAllSessions: "a_key_is_one_of_its_session",
-        ClaimsInAnySession: "an_unknown_session_has_no_claims",
-        IgnoresCase: "a_key_is_one_of_its_session",
-        ExtendsTheTime: "an_answer_is_kept_until_the_time_of_its_claim_ends",
-        KeepsAnswersForEver: "an_answer_is_kept_until_the_time_of_its_claim_ends",
-        KeepsClaimsForEver: "a_key_is_in_use_for_its_time_however_often_it_is_claimed",
-        LetsThePendingGo: "a_full_session_lets_go_what_was_settled_first",
-        RefusesWhenItIsFull: "a_full_session_lets_go_what_was_settled_first",
-        CountsForAllSessions: "a_full_session_lets_go_what_was_settled_first",
+        LetsAllBegin: {"the_first_claim_is_new_and_the_others_are_pending"},
+        HoldsTwoKeys: {"claims_are_as_a_model_of_them"},
+        ForgetsTheFingerprint: {"another_fingerprint_is_a_conflict_at_once"},
+        AnswersAnyRequest: {"another_fingerprint_is_a_conflict_at_once"},
+        RemembersTheFingerprintOfTheReleased: {"a_released_key_is_free_for_any_request"},
+        WaitsBeforeItTellsOfAConflict: {"another_fingerprint_is_a_conflict_at_once"},
+        KeepsNoAnswer: {"what_is_settled_gives_its_answer_each_time"},
+        GivesAnAnswerOnce: {"what_is_settled_gives_its_answer_each_time"},
+        GivesMemoryviews: {"what_is_settled_gives_its_answer_each_time"},
+        TakesAnEmptyAnswerForNone: {"what_is_settled_gives_its_answer_each_time"},
+        KeepsTheLastAnswer: {"the_first_answer_stays"},
+        ReleasesTheSettled: {"the_first_answer_stays"},
+        SettlesWhatNobodyClaimed: {"what_was_not_claimed_is_neither_settled_nor_released"},
+        SettlesOnlyWhatItKnows: {"what_was_not_claimed_is_neither_settled_nor_released"},
+        ClaimsForAllSessions: {"a_key_is_one_of_its_session"},
+        ClaimsInAnySession: {"an_unknown_session_has_no_claims"},
+        IgnoresCase: {"a_key_is_one_of_its_session"},
+        ExtendsTheTime: {"an_answer_is_kept_until_the_time_of_its_claim_ends"},
+        KeepsAnswersForEver: {"an_answer_is_kept_until_the_time_of_its_claim_ends"},
+        KeepsClaimsForEver: {"a_key_is_in_use_for_its_time_however_often_it_is_claimed"},
+        LetsThePendingGo: {"a_full_session_lets_go_what_was_settled_first"},
+        RefusesWhenItIsFull: {"a_full_session_lets_go_what_was_settled_first"},
+        CountsForAllSessions: {"a_full_session_lets_go_what_was_settled_first"},
     }
 }

@@ -256,36 +256,39 @@ class ForgetsWhoWaits(Join):
         self._world.waiting -= 1
 
 
-PROVIDER_FAULTS: dict[type[Provider], str] = {
-    IsSilentlySync: "every_method_is_a_coroutine_function",
-    BringsOneTwice: "the_tools_are_there_each_once",
-    BringsThemOnce: "asked_again_it_brings_the_same",
-    SharesItsList: "what_it_brings_is_not_what_it_keeps",
-    PublishesTheNewOnly: "watch_publishes_all_tools_after_a_change",
-    PublishesTheOld: "watch_publishes_all_tools_after_a_change",
-    ForgetsToAwaitPublish: "watch_publishes_all_tools_after_a_change",
-    NoticesNothing: "watch_publishes_all_tools_after_a_change",
+PROVIDER_FAULTS: dict[type[Provider], set[str]] = {
+    IsSilentlySync: {"every_method_is_a_coroutine_function"},
+    BringsOneTwice: {"the_tools_are_there_each_once"},
+    BringsThemOnce: {"asked_again_it_brings_the_same"},
+    SharesItsList: {"what_it_brings_is_not_what_it_keeps"},
+    PublishesTheNewOnly: {"watch_publishes_all_tools_after_a_change"},
+    PublishesTheOld: {"watch_publishes_all_tools_after_a_change"},
+    ForgetsToAwaitPublish: {"watch_publishes_all_tools_after_a_change"},
+    NoticesNothing: {"watch_publishes_all_tools_after_a_change"},
 }
 
-TOOL_FAULTS: dict[type[Join], str] = {
-    HasNoSchema: "schemas_are_json_schemas",
-    AllowsMoreThanItTakes: "schema_and_check_say_the_same",
-    HidesArguments: "dumped_arguments_are_what_the_tool_gets",
-    DumpsWhatIsNoJson: "dumped_arguments_are_what_the_tool_gets",
-    SharesArguments: "dumped_arguments_are_a_copy",
-    EchoesValues: "wrong_arguments_are_named_without_their_values",
-    NamesNoField: "wrong_arguments_are_named_without_their_values",
-    RaisesWhatComes: "what_is_no_object_is_an_arguments_error",
-    TakesArrays: "what_is_no_object_is_an_arguments_error",
-    FailsOnOddWords: "odd_arguments_are_taken_or_an_arguments_error",
-    IsAsyncToCheck: "every_tool_has_a_spec_and_sync_checks",
-    AnswersSomethingElse: "a_call_has_its_result",
-    MixesCalls: "calls_at_once_do_not_mix",
-    UsesArgumentsUp: "arguments_that_were_checked_can_be_used_again",
-    SwallowsItsCancellation: "a_cancelled_call_leaves_nothing_running",
-    ForgetsWhoWaits: "a_cancelled_call_leaves_nothing_running",
+TOOL_FAULTS: dict[type[Join], set[str]] = {
+    HasNoSchema: {"schemas_are_json_schemas"},
+    AllowsMoreThanItTakes: {"schema_and_check_say_the_same"},
+    HidesArguments: {"dumped_arguments_are_what_the_tool_gets"},
+    DumpsWhatIsNoJson: {"dumped_arguments_are_what_the_tool_gets"},
+    SharesArguments: {"dumped_arguments_are_a_copy"},
+    EchoesValues: {"wrong_arguments_are_named_without_their_values"},
+    NamesNoField: {"wrong_arguments_are_named_without_their_values"},
+    RaisesWhatComes: {"what_is_no_object_is_an_arguments_error"},
+    TakesArrays: {"what_is_no_object_is_an_arguments_error"},
+    FailsOnOddWords: {"odd_arguments_are_taken_or_an_arguments_error"},
+    IsAsyncToCheck: {"every_tool_has_a_spec_and_sync_checks"},
+    AnswersSomethingElse: {"a_call_has_its_result"},
+    MixesCalls: {"calls_at_once_do_not_mix"},
+    UsesArgumentsUp: {"arguments_that_were_checked_can_be_used_again"},
+    SwallowsItsCancellation: {"a_cancelled_call_leaves_nothing_running"},
+    ForgetsWhoWaits: {"a_cancelled_call_leaves_nothing_running"},
 }
 
-KNOWN_BAD: dict[type[ToolProviderSuite], dict[type, str]] = {
-    ToolProviderSuite: {**PROVIDER_FAULTS, **TOOL_FAULTS}
+# It is given a task group.
+WATCH_FAULTS: dict[type[LeavesATask], set[str]] = {LeavesATask: {"watch_can_be_cancelled"}}
+
+KNOWN_BAD: dict[type[ToolProviderSuite], dict[type, set[str]]] = {
+    ToolProviderSuite: {**PROVIDER_FAULTS, **TOOL_FAULTS, **WATCH_FAULTS}
 }

@@ -77,6 +77,13 @@ class Remembers(Vault):
         super().__init__(dict(values), broken=broken)
 
 
+class GivesASecretOnce(Vault):
+    async def get(self, name: str) -> str | None:
+        value = await super().get(name)
+        self._values.pop(name, None)
+        return value
+
+
 class MixesNames(Vault):
     async def get(self, name: str) -> str | None:
         self._name = name
@@ -125,19 +132,20 @@ class Files(Vault):
 
 KNOWN_BAD = {
     SecretSourceSuite: {
-        IsSilentlySync: "get_is_a_coroutine_function",
-        RaisesForUnknown: "an_unknown_name_has_none",
-        HasEmptyForUnknown: "an_unknown_name_has_none",
-        GivesBytes: "a_known_name_has_its_value",
-        TrimsNames: "a_name_that_is_close_to_a_known_one_has_none",
-        ShowsItsValues: "values_are_not_shown_by_the_source",
-        LogsItsValues: "values_are_not_logged",
-        Remembers: "a_value_is_the_one_of_now",
-        MixesNames: "questions_at_once_do_not_mix",
-        SwallowsItsCancellation: "a_question_can_be_cancelled_wherever_it_waits",
-        ShowsValuesInErrors: "a_backend_that_fails_is_a_broker_error_without_values",
-        ShowsValuesInTheCause: "a_backend_that_fails_is_a_broker_error_without_values",
-        RaisesWhatComes: "a_backend_that_fails_is_a_broker_error_without_values",
-        Files: "odd_names_have_none",
+        IsSilentlySync: {"get_is_a_coroutine_function"},
+        RaisesForUnknown: {"an_unknown_name_has_none"},
+        HasEmptyForUnknown: {"an_unknown_name_has_none"},
+        GivesBytes: {"a_known_name_has_its_value"},
+        TrimsNames: {"a_name_that_is_close_to_a_known_one_has_none"},
+        ShowsItsValues: {"values_are_not_shown_by_the_source"},
+        LogsItsValues: {"values_are_not_logged"},
+        Remembers: {"a_value_is_the_one_of_now"},
+        GivesASecretOnce: {"asked_again_it_has_the_same"},
+        MixesNames: {"questions_at_once_do_not_mix"},
+        SwallowsItsCancellation: {"a_question_can_be_cancelled_wherever_it_waits"},
+        ShowsValuesInErrors: {"a_backend_that_fails_is_a_broker_error_without_values"},
+        ShowsValuesInTheCause: {"a_backend_that_fails_is_a_broker_error_without_values"},
+        RaisesWhatComes: {"a_backend_that_fails_is_a_broker_error_without_values"},
+        Files: {"odd_names_have_none"},
     }
 }

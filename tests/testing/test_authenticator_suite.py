@@ -35,9 +35,11 @@ class Suite(AuthenticatorSuite):
 
 @pytest.mark.parametrize(("authenticator", "found_by"), KNOWN_BAD[AuthenticatorSuite].items())
 async def test_the_suite_finds(
-    authenticator: type[ApiKeys], found_by: str, failures: Callable[[object], Awaitable[set[str]]]
+    authenticator: type[ApiKeys],
+    found_by: set[str],
+    failures: Callable[[object], Awaitable[set[str]]],
 ) -> None:
-    assert found_by in await failures(Suite(authenticator))
+    assert found_by <= await failures(Suite(authenticator))
 
 
 async def test_the_suite_finds_nothing_else(

@@ -1,4 +1,4 @@
-"""Each suite is known to find at least five implementations that are bad, each for its fault.
+"""Each suite is known to find at least five implementations that are bad, and each test one.
 
 A module ``bad_*`` here has ``KNOWN_BAD``: for a suite, what is bad and by which of its tests
 it is found. The tests of the suites run what stands there.
@@ -40,7 +40,7 @@ def known_bad() -> dict[type[Suite], dict[Any, set[str]]]:
     for path in sorted(Path(__file__).parent.glob("bad_*.py")):
         for suite, faults in importlib.import_module(path.stem).KNOWN_BAD.items():
             for bad, found_by in faults.items():
-                known[suite][bad] = {found_by} if isinstance(found_by, str) else found_by
+                known[suite][bad] = found_by
     return known
 
 
@@ -59,6 +59,11 @@ def test_what_is_bad_is_found_by_tests_that_it_has(suite: type[Suite]) -> None:
     for bad, found_by in KNOWN[suite].items():
         assert found_by, bad
         assert found_by <= brings(suite), bad
+
+
+@each
+def test_each_of_its_tests_finds_something(suite: type[Suite]) -> None:
+    assert brings(suite) - set().union(*KNOWN[suite].values()) == set()
 
 
 def test_what_is_known_is_of_a_suite_that_authors_have() -> None:

@@ -36,9 +36,9 @@ class Suite(SecretSourceSuite):
 
 @pytest.mark.parametrize(("source", "found_by"), KNOWN_BAD[SecretSourceSuite].items())
 async def test_the_suite_finds(
-    source: type[Vault], found_by: str, failures: Callable[[object], Awaitable[set[str]]]
+    source: type[Vault], found_by: set[str], failures: Callable[[object], Awaitable[set[str]]]
 ) -> None:
-    assert found_by in await failures(Suite(source))
+    assert found_by <= await failures(Suite(source))
 
 
 async def test_the_suite_finds_nothing_else(

@@ -38,9 +38,9 @@ class SuiteOfCallsAndEnds(Suite):
 
 @pytest.mark.parametrize(("sink", "found_by"), KNOWN_BAD[EventSinkSuite].items())
 async def test_the_suite_finds(
-    sink: type[Notes], found_by: str, failures: Callable[[object], Awaitable[set[str]]]
+    sink: type[Notes], found_by: set[str], failures: Callable[[object], Awaitable[set[str]]]
 ) -> None:
-    assert found_by in await failures(Suite(sink))
+    assert found_by <= await failures(Suite(sink))
 
 
 async def test_the_suite_finds_nothing_else(

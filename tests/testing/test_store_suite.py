@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 FAULTS = [
-    (store, found_by)
+    (store, name)
     for module in (
         bad_bounds,
         bad_claimants,
@@ -40,6 +40,7 @@ FAULTS = [
     )
     for faults in module.KNOWN_BAD.values()
     for store, found_by in faults.items()
+    for name in sorted(found_by)
 ]
 
 
