@@ -37,6 +37,7 @@ class ToolOptions(TypedDict, total=False):
     deprecated: bool
     read_only: bool
     idempotent: bool
+    destructive: bool
 
 
 def declare(

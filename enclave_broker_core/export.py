@@ -59,6 +59,8 @@ def _mcp(name: str, spec: ToolSpec) -> dict[str, Any]:
     if output is not None and output.get("type") == "object":
         tool["outputSchema"] = output
     tool["annotations"] = {"readOnlyHint": spec.read_only, "idempotentHint": spec.idempotent}
+    if spec.destructive is not None:
+        tool["annotations"]["destructiveHint"] = spec.destructive
     return tool
 
 

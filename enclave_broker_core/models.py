@@ -110,8 +110,9 @@ class Admission:
 class ToolSpec(Frozen):
     """What is known of a tool: its name, its schemas and how it may be used.
 
-    ``name`` is a pattern where one handler takes the calls of many names. ``timeout`` is
-    in seconds. ``secrets`` are names, never values. ``source`` is the provider that it
+    ``name`` is a pattern where one handler takes the calls of many names. ``destructive``
+    is whether it may change or remove what is there; None when nobody has said. ``timeout``
+    is in seconds. ``secrets`` are names, never values. ``source`` is the provider that it
     comes from.
     """
 
@@ -125,6 +126,7 @@ class ToolSpec(Frozen):
     deprecated: bool = False
     read_only: bool = False
     idempotent: bool = False
+    destructive: bool | None = None
     timeout: Seconds | None = None
     rate_limit: Rate | None = None
     requires_auth: bool = False

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 
+import anyio
 from anyio.abc import TaskGroup
 from mcp import types
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -63,11 +65,23 @@ class Endpoint:
             if scope["method"] == "POST":
                 config = self._config
                 receive = await whole(scope, receive, config.max_body_bytes, config.body_timeout)
-            await self._serve(scope, receive, send)
+            with anyio.CancelScope() as stalled:
+                await self._serve(scope, receive, self._steady(send, stalled))
         except RefusedError as refused:
             await _answer(refused)(scope, receive, send)
         except GoneError:
             pass
+
+    def _steady(self, send: Send, stalled: anyio.CancelScope) -> Send:
+        """``send``, which cancels the answer when its reader takes nothing for too long."""
+
+        async def sending(message: Message) -> None:
+            with anyio.move_on_after(self._config.stall_timeout) as waiting:
+                await send(message)
+            if waiting.cancelled_caught:
+                stalled.cancel()
+
+        return sending
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         broker: Broker = scope["enclave.broker"]
@@ -76,20 +90,28 @@ class Endpoint:
             raise RefusedError(403, "only principals are served here")
         self._attend(broker)
         scope["user"] = _user(principal)
-        headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        # Of several, the first counts, as it does for the SDK.
+        headers: Mapping[bytes, bytes] = dict(reversed(scope["headers"]))
         passed: Mapping[str, str] = scope.get("enclave.caller_headers", {})
 
         async def serve(seat: Seat | None) -> None:
             if seat is not None:
                 scope[VISIT] = Visit(broker, principal, seat, passed)
-            await self.manager.handle_request(scope, receive, send)
+            # A GET is a stream for what the server has to say: it waits for no answer.
+            waits = scope["method"] == "POST"
+            with seat.held() if seat is not None and waits else nullcontext():
+                await self.manager.handle_request(scope, receive, send)
 
         session_id = headers.get(SESSION_ID)
         if _without_sessions(headers):
             await serve(self._seating.of_principal(principal))
         elif session_id is None:
             with self._seating.opening(principal) as seat:
-                await serve(seat)
+                try:
+                    await serve(seat)
+                finally:
+                    if seat.connection is None:  # no session came of it
+                        await seat.close()
         else:
             # One that is not here, or somebody else's, the SDK answers with 404.
             await serve(self._seating.of_session(session_id.decode("latin-1"), principal))

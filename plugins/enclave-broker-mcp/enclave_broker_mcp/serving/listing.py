@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from mcp import types
 from mcp.shared.exceptions import MCPError
+from mcp.types.methods import serialize_server_result
+from mcp.types.version import LATEST_HANDSHAKE_VERSION
+from pydantic import ValidationError
 
 from enclave_broker_core.export import exported
 from enclave_broker_core.models import ToolSpec
+
+_log = logging.getLogger(__name__)
 
 
 class Listing:
@@ -17,7 +23,7 @@ class Listing:
 
     def __init__(self, page_size: int) -> None:
         self._page_size = page_size
-        self._made: dict[str, tuple[ToolSpec, types.Tool]] = {}
+        self._made: dict[str, tuple[ToolSpec, types.Tool | None]] = {}
 
     def page(
         self,
@@ -42,18 +48,27 @@ class Listing:
         if len(self._made) > 2 * len(tools) + self._page_size:
             self._made.clear()
         made = [own.get(name) or self._tool(name, tools[name]) for name in shown]
-        return types.ListToolsResult(tools=made, next_cursor=more)
+        listed = [tool for tool in made if tool is not None]
+        return types.ListToolsResult(tools=listed, next_cursor=more)
 
     def input_schema(self, name: str) -> Mapping[str, Any] | None:
         """The schema of a tool that has been listed."""
-        made = self._made.get(name)
-        return None if made is None else made[1].input_schema
+        _, tool = self._made.get(name, (None, None))
+        return None if tool is None else tool.input_schema
 
-    def _tool(self, name: str, spec: ToolSpec) -> types.Tool:
+    def _tool(self, name: str, spec: ToolSpec) -> types.Tool | None:
+        """None for what would have clients refuse the whole list."""
         known = self._made.get(name)
         if known is not None and known[0] is spec:
             return known[1]
         [form] = exported("mcp", {name: spec})
-        tool = types.Tool.model_validate(form, by_name=False)
+        form["inputSchema"]["type"] = "object"
+        tool: types.Tool | None = None
+        try:
+            tool = types.Tool.model_validate(form, by_name=False)
+            serialize_server_result("tools/list", LATEST_HANDSHAKE_VERSION, {"tools": [form]})
+        except ValidationError:
+            _log.warning("%s is not listed: its schemas are none that MCP takes", spec.name)
+            tool = None
         self._made[name] = spec, tool
         return tool

@@ -27,7 +27,8 @@ def failed(error: BrokerError, **more: Any) -> types.CallToolResult:
     after = said.get("retryAfterMs")
     if after is not None:
         text += f" (try again in {after / 1000:g} s)"
-    content = [types.TextContent(type="text", text=text)]
+    texts = [text, *([to_json(more).decode()] if more else [])]
+    content = [types.TextContent(type="text", text=text) for text in texts]
     return types.CallToolResult(content=list(content), structured_content=said, is_error=True)
 
 

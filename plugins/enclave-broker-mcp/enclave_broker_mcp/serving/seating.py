@@ -38,6 +38,7 @@ class Seating:
         self._of_sessions: dict[str, tuple[Principal, Seat]] = {}
         self._of_principals: dict[Hashable, Seat] = {}
         self._taken: Counter[Owner] = Counter()
+        self._opening: set[Seat] = set()
         self.draining = False
 
     def __iter__(self) -> Iterator[Seat]:
@@ -56,28 +57,31 @@ class Seating:
         if self._taken[owner] >= most:
             said = f"{most} MCP sessions of this caller are open"
             raise RefusedError(429, said, retry_after=RETRY_AFTER)
-        with self._counted(owner):
-            yield Seat(self._config)
+        seat = Seat(self._config)
+        self._taken[owner] += 1
+        self._opening.add(seat)
+        try:
+            yield seat
+        finally:
+            if seat in self._opening:  # no session came of it
+                self._opening.remove(seat)
+                self._leave(owner)
 
     @contextmanager
     def held(self, session_id: str, principal: Principal, seat: Seat) -> Iterator[None]:
-        """In this block the seat is that of an MCP session."""
+        """In this block, a seat that was opened is that of an MCP session."""
+        self._opening.discard(seat)
         self._of_sessions[session_id] = principal, seat
-        try:
-            with self._counted(owner_of(principal)):
-                yield
-        finally:
-            del self._of_sessions[session_id]
-
-    @contextmanager
-    def _counted(self, owner: Owner) -> Iterator[None]:
-        self._taken[owner] += 1
         try:
             yield
         finally:
-            self._taken[owner] -= 1
-            if not self._taken[owner]:
-                del self._taken[owner]
+            del self._of_sessions[session_id]
+            self._leave(owner_of(principal))
+
+    def _leave(self, owner: Owner) -> None:
+        self._taken[owner] -= 1
+        if not self._taken[owner]:
+            del self._taken[owner]
 
     def of_session(self, session_id: str, principal: Principal) -> Seat | None:
         """The seat of this principal's MCP session; None when there is none."""

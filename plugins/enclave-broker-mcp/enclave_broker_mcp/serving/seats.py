@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 import anyio
@@ -46,7 +46,8 @@ class Seat:
         self._opening = anyio.Lock()
         self._session: Session | None = None
         self._closed = False
-        self._under_way = 0
+        self._calls = 0
+        self._held = 0
         self._quiet = anyio.Event()
         self.listed: Mapping[str, ToolSpec] | None = None
         self.connection: Connected | None = None
@@ -57,24 +58,34 @@ class Seat:
     @property
     def is_used(self) -> bool:
         """Whether it has a session that has not ended, or a request under way."""
-        if self._under_way or self._listeners:
+        if self._held or self._listeners:
             return True
         return self._session is not None and not self._session.is_ending
 
-    @asynccontextmanager
-    async def taken(self) -> AsyncIterator[None]:
-        """In this block a request of the client is under way. TooManyCallsError."""
-        if self._under_way >= self._config.max_calls:
-            most = self._config.max_calls
-            raise TooManyCallsError(f"{most} calls are under way", retry_after=RETRY_AFTER)
-        self._under_way += 1
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """In this block something is under way: a request, until it is answered."""
+        self._held += 1
         try:
             yield
         finally:
-            self._under_way -= 1
-            if not self._under_way:
+            self._held -= 1
+            if not self._held:
                 self._quiet.set()
                 self._quiet = anyio.Event()
+
+    @contextmanager
+    def called(self) -> Iterator[None]:
+        """In this block one of the calls is under way that a client may have. TooManyCallsError."""
+        most = self._config.max_calls
+        if self._calls >= most:
+            raise TooManyCallsError(f"{most} calls are under way", retry_after=RETRY_AFTER)
+        self._calls += 1
+        try:
+            with self.held():
+                yield
+        finally:
+            self._calls -= 1
 
     async def session(
         self, broker: Broker, principal: Principal, headers: Mapping[str, str]
@@ -146,8 +157,9 @@ class Seat:
             await self._bus.publish(ToolsListChanged())
 
     async def when_quiet(self) -> None:
-        """Return when no request is under way."""
-        while self._under_way:
+        """Return when no request is under way, and no stream of notifications either."""
+        self._listening.close()
+        while self._held:
             await self._quiet.wait()
 
     async def close(self) -> None:

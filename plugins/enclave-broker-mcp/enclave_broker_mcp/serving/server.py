@@ -64,7 +64,7 @@ class BrokerServer(Server[Any]):
         self, context: Context, params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
         visit, mode = self._visiting(context), self._config.mode
-        async with visit.seat.taken():
+        with visit.seat.called():
             own = {} if mode == "tools" else self._code.tools(visit.broker)
             if mode == "code":
                 return self._listing.page({}, None if params is None else params.cursor, own)
@@ -82,7 +82,7 @@ class BrokerServer(Server[Any]):
         if mode == "code" and not is_own:
             raise unknown_tool(name)
         try:
-            async with visit.seat.taken():
+            with visit.seat.called():
                 session = await visit.session()
                 if is_own:
                     return await self._code.call(context, visit.broker, session, name, arguments)

@@ -52,6 +52,8 @@ class HttpConfig(ServingConfig):
     """Bytes of one request."""
     body_timeout: Seconds = 30.0
     """Seconds that a request may take to come."""
+    stall_timeout: Seconds = 30.0
+    """Seconds that a client may take nothing of an answer before it is cut off."""
     resource: AnyHttpUrl | None = None
     """The URL under which clients know it, ``https://broker.example/mcp``; what tokens are
     issued for. Needed with ``authorization_servers``."""
