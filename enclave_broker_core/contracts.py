@@ -30,9 +30,11 @@ from .observations import Observation
 from .tracing import Headers, no_headers
 
 CONTRACT_VERSION = 1
+"""What a component is written for that says no other: the first, whatever comes after it."""
 
 Loop = Literal["asyncio", "trio"]
 ALL_LOOPS: frozenset[Loop] = frozenset({"asyncio", "trio"})
+"""Every event loop that a part may run on, by anyio's names."""
 
 
 async def _no_secret(name: str) -> str:
@@ -76,8 +78,9 @@ class Component:
     """One part that a plugin offers.
 
     ``name`` is what ``use`` says; ``config_model`` validates the rest of that table before
-    ``open(config, context)`` is entered. ``contract`` is the version of the contract that
-    it was written for; ``loops`` are the event loops that it runs on.
+    ``open(config, context)`` is entered. ``contract`` is the version of its kind's contract
+    that it was written for, the first unless given; ``loops`` are the event loops that it
+    runs on.
     """
 
     name: str
@@ -133,6 +136,7 @@ class AccessPolicy(Protocol):
 
 
 CallNext = Callable[[ToolCall], Coroutine[Any, Any, Any]]
+"""What a middleware hands a call on to: the rest of the way, up to the tool."""
 
 
 class Middleware(Protocol):
@@ -203,6 +207,7 @@ class Tool(Protocol):
 
 
 Publish = Callable[[Sequence[Tool]], Awaitable[None]]
+"""What a provider hands all its tools to when they have changed."""
 
 
 class ToolProvider(Protocol):
@@ -311,6 +316,8 @@ class EventSink(Protocol):
 
 
 class SecretSource(Protocol):
+    """Looks secrets up by their names."""
+
     async def get(self, name: str) -> str | None:
         """The value as it is now, None when not known; no repr, error or log may show it."""
 
@@ -324,6 +331,8 @@ class Credentials:
 
 
 class Authenticator(Protocol):
+    """Says who a caller is, by what a request shows."""
+
     async def authenticate(self, credentials: Credentials) -> Principal | None:
         """The principal, or None when these credentials are not of this kind.
 

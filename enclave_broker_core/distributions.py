@@ -1,8 +1,10 @@
-"""Which distribution to install for a part that is not there."""
+"""The core's own distribution, and which one to install for a part that is not there."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+
+CORE = "enclave-broker-core"
 
 # By kind and name of the part.
 KNOWN_DISTRIBUTIONS: Mapping[tuple[str, str], str] = {

@@ -12,14 +12,13 @@ import importlib_metadata
 from . import builtin
 from .config import BEFORE_SECRETS, Config
 from .config_files import Document
+from .distributions import CORE
 from .errors import BrokerError, PluginError
 from .mistakes import Mistakes
 from .plan import Plan, make_plan
 from .plugins import Choice, Plugins
 from .redaction import Redactor
 from .references import Expanded, Lookup, expand
-
-CORE = "enclave-broker-core"
 
 
 @dataclass
@@ -49,9 +48,9 @@ class Draft:
         return self.mistakes.error()
 
     def warnings(self) -> list[str]:
-        """What was left out because it is optional."""
+        """What was left out because it is optional, and what is written for old contracts."""
         failed = [plugin.error for plugin in self.plugins if plugin.error is not None]
-        return [*failed, *self.plan.skipped]
+        return [*failed, *self.plan.skipped, *self.plugins.warnings()]
 
 
 def draft_of(

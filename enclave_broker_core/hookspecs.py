@@ -17,6 +17,7 @@ PROJECT = "enclave_broker"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks the function of a plugin that implements the hook of its name."""
 
 
 @hookspec

@@ -40,3 +40,4 @@ class SessionFinished:
 
 
 Observation = SessionStarted | CallFinished | SessionFinished
+"""What a sink is shown."""

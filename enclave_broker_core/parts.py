@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -9,11 +10,14 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from .contract_versions import CONTRACTS, Contract
 from .contracts import Component, OpenContext
 from .errors import BrokerError, ConfigError, PluginError
 from .loops import running_loop
 from .plugins import Choice, Plugins
 from .tracing import Headers, no_headers
+
+_log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -86,16 +90,20 @@ async def as_part(
         yield given
 
 
-def installed(kind: str, name: str) -> Component:
+def installed(kind: str, name: str, contracts: Mapping[str, Contract] = CONTRACTS) -> Component:
     """The component of an installed plugin; the plugin of the same name is tried first."""
     for allowed in (name, "*"):
-        plugins = Plugins()
+        plugins = Plugins(contracts)
         try:
             plugins.load(Choice(allow=(allowed,)))
-            return plugins.find(kind, name)
+            component = plugins.find(kind, name)
         except PluginError:
             if allowed == "*":
                 raise
+            continue
+        for line in plugins.warnings():
+            _log.warning("%s", line)
+        return component
     raise PluginError(f"there is no {kind} named {name!r}")
 
 

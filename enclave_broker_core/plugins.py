@@ -15,7 +15,8 @@ import pluggy
 
 from . import hookspecs
 from .commands import Command
-from .contracts import CONTRACT_VERSION, Component
+from .contract_versions import CONTRACTS, Contract, Maker, deprecation, require_taken
+from .contracts import Component
 from .distributions import KNOWN_DISTRIBUTIONS
 from .errors import PluginError
 from .modules import import_file, is_file
@@ -55,7 +56,8 @@ class Plugin:
     """One plugin: where it comes from, and what became of it.
 
     ``state`` is "loaded", "blocked", "not allowed" or "failed"; ``error`` says why.
-    ``parts`` is kind → names. What is ``optional`` may have failed.
+    ``parts`` is kind → names. What is ``optional`` may have failed. ``warnings`` say which
+    parts are written for deprecated versions of their contracts, and what to upgrade.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Plugin:
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     error: str | None = None
     optional: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,8 @@ class Choice:
 class Plugins:
     """The plugins of one broker: nothing of it is shared with another."""
 
-    def __init__(self) -> None:
+    def __init__(self, contracts: Mapping[str, Contract] = CONTRACTS) -> None:
+        self._contracts = contracts
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._parts: dict[tuple[str, str], tuple[Any, str]] = {}
@@ -93,6 +97,10 @@ class Plugins:
 
     def __iter__(self) -> Iterator[Plugin]:
         return iter(self._found)
+
+    def warnings(self) -> list[str]:
+        """What is said of the plugins that work, and will not for ever."""
+        return [line for plugin in self._found for line in plugin.warnings]
 
     def load(self, choice: Choice) -> None:
         """Load every plugin that the choice allows. PluginError names all that fail."""
@@ -187,19 +195,22 @@ class Plugins:
         if not self._manager.get_hookcallers(plugin):
             self._manager.unregister(name=name)
             raise PluginError(f"{whose} implements no hook; mark its functions with @hookimpl")
+        maker = Maker(whose, None if version == "-" else owner)
         parts: dict[str, tuple[str, ...]] = {}
+        warnings: list[str] = []
         try:
             for kind, hook in KINDS.items():
                 offered = self._collect(name, hook, whose)
                 for part in offered:
-                    self._take(kind, part, whose)
+                    self._take(kind, part, maker)
                 if offered:
                     parts[kind] = tuple(part.name for part in offered)
+                    warnings += self._deprecated(kind, offered, maker)
         except PluginError:
             self._manager.unregister(name=name)
             self._parts = {key: held for key, held in self._parts.items() if held[1] != whose}
             raise
-        self._found.append(Plugin(name, owner, version, "loaded", parts))
+        self._found.append(Plugin(name, owner, version, "loaded", parts, warnings=tuple(warnings)))
 
     def _collect(self, name: str, hook: str, whose: str) -> list[Any]:
         caller = getattr(self._manager.hook, hook)
@@ -214,19 +225,26 @@ class Plugins:
                     ) from problem
         return offered
 
-    def _take(self, kind: str, part: Any, whose: str) -> None:
+    def _deprecated(self, kind: str, offered: Sequence[Any], maker: Maker) -> Iterator[str]:
+        by_version: dict[int, list[str]] = {}
+        for part in offered:
+            if isinstance(part, Component):
+                by_version.setdefault(part.contract, []).append(part.name)
+        for number, names in sorted(by_version.items()):
+            said = deprecation(self._contracts[kind], number, names, _word(kind), maker)
+            if said is not None:
+                yield said
+
+    def _take(self, kind: str, part: Any, maker: Maker) -> None:
+        whose = maker.whose
         wanted: type[Command | Component] = Command if kind == "command" else Component
         if not isinstance(part, wanted):
             raise PluginError(
                 f"{whose}: {KINDS[kind]}() returned {part!r}, which is not a {wanted.__name__}"
             )
-        if isinstance(part, Component) and part.contract != CONTRACT_VERSION:
-            newer = part.contract > CONTRACT_VERSION
-            raise PluginError(
-                f"{whose}: its {_word(kind)} {part.name!r} is written for contract version"
-                f" {part.contract}, this core knows version {CONTRACT_VERSION};"
-                f" upgrade {'enclave-broker-core' if newer else 'the plugin'}"
-            )
+        if isinstance(part, Component):
+            what = f"{_word(kind)} {part.name!r}"
+            require_taken(self._contracts[kind], part.contract, what, maker)
         other = self._parts.get((kind, part.name))
         if other is not None:
             raise PluginError(

@@ -207,22 +207,6 @@ def test_two_plugins_of_one_name_are_refused_with_both_distributions(installed: 
     assert "of other-broker 1.5" in raised.value.message
 
 
-@pytest.mark.parametrize(
-    ("contract", "upgrade"), [(2, "upgrade enclave-broker-core"), (0, "upgrade the plugin")]
-)
-def test_a_contract_of_another_version_says_what_to_upgrade(
-    installed: Installed, contract: int, upgrade: str
-) -> None:
-    source = SINK.format(name="a").replace("open_sink)]", f"open_sink, contract={contract})]")
-    installed.add("acme-broker", "acme", "acme_plugin", source)
-    with pytest.raises(PluginError) as raised:
-        load("acme")
-    assert raised.value.message == (
-        "plugin 'acme' of acme-broker 1.5: its event sink 'a' is written for contract version"
-        f" {contract}, this core knows version 1; {upgrade}"
-    )
-
-
 def test_a_local_file_is_a_plugin(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()

@@ -14,7 +14,7 @@ PACKAGES = [ROOT / "enclave_broker_core", *sorted(ROOT.glob("plugins/*/enclave_b
 MODULES = [module for package in PACKAGES for module in sorted(package.rglob("*.py"))]
 TESTS = sorted(
     path
-    for folder in ("tests", "bench", "examples", "plugins/*/tests")
+    for folder in ("tests", "bench", "examples", "reference", "plugins/*/tests")
     for parent in ROOT.glob(folder)
     for path in parent.rglob("*.py")
 )

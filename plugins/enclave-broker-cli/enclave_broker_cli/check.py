@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import typer
 
-from enclave_broker_core.build import check_backends
+from enclave_broker_core.build import check_backends, load_plugins
+from enclave_broker_core.errors import ConfigError
 
 from .exits import OK, WRONG
 from .opening import finish
@@ -25,13 +28,26 @@ def check(context: typer.Context, config: ConfigOption = None, json: JsonOption 
 
     async def command() -> int:
         problems = await check_backends(path, environment=True)
-        if json:
-            put_json({"ok": not problems, "problems": problems})
-        elif problems:
-            sys.stderr.writelines(f"{problem}\n" for problem in problems)
-        else:
-            checked = ", ".join(map(str, path or ())) or "the default configuration"
-            sys.stdout.write(f"{checked}: all is well\n")
-        return WRONG if problems else OK
+        checked = ", ".join(map(str, path or ())) or "the default configuration"
+        return report(checked, problems, _warnings(path), json=json)
 
     finish(command)
+
+
+def report(checked: str, problems: Sequence[str], warnings: Sequence[str], *, json: bool) -> int:
+    """Say what is wrong, and what will not work for ever; the exit code."""
+    if json:
+        told = {"warnings": warnings} if warnings else {}
+        put_json({"ok": not problems, "problems": problems, **told})
+    else:
+        sys.stderr.writelines(f"{line}\n" for line in (*warnings, *problems))
+        if not problems:
+            sys.stdout.write(f"{checked}: all is well\n")
+    return WRONG if problems else OK
+
+
+def _warnings(path: Sequence[Path] | None) -> list[str]:
+    try:
+        return load_plugins(path, environment=True).warnings()
+    except ConfigError:
+        return []  # which is among the problems

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import typer
 from rich.table import Table
@@ -19,7 +20,11 @@ from .terminal import harmless, table_console
 
 def plugins(context: typer.Context, config: ConfigOption = None, json: JsonOption = False) -> None:
     """List the plugins and what became of each."""
-    found = list(load_plugins(config_paths(context, config), environment=True))
+    show(list(load_plugins(config_paths(context, config), environment=True)), json=json)
+
+
+def show(found: Sequence[Plugin], *, json: bool) -> None:
+    """Print a table, or JSON; errors and warnings go to stderr."""
     if json:
         put_json([_shown(plugin) for plugin in found])
         return
@@ -30,8 +35,9 @@ def plugins(context: typer.Context, config: ConfigOption = None, json: JsonOptio
         table.add_row(*map(Text, row), style="" if plugin.state == "loaded" else "yellow")
     table_console().print(table)
     for plugin in found:
-        if plugin.error is not None:
-            sys.stderr.write(f"{harmless(plugin.error)}\n")
+        for line in (*plugin.warnings, plugin.error):
+            if line is not None:
+                sys.stderr.write(f"{harmless(line)}\n")
 
 
 def _shown(plugin: Plugin) -> dict[str, object]:
@@ -44,4 +50,6 @@ def _shown(plugin: Plugin) -> dict[str, object]:
     }
     if plugin.error is not None:
         shown["error"] = plugin.error
+    if plugin.warnings:
+        shown["warnings"] = plugin.warnings
     return shown

@@ -43,10 +43,12 @@ def serve(
         str | None, typer.Option(metavar="NAME", help="Where it listens; else as configured.")
     ] = None,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="0 is any that is free.")
+        int | None,
+        typer.Option(metavar="PORT", min=0, max=65535, help="0 is any that is free."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; several need a store that they share.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Processes; several need a store that they share."),
     ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Let everybody in who can reach it.")
