@@ -238,11 +238,12 @@ def test_a_configuration_is_warned_of_what_it_loads() -> None:
     document = read({"plugins": ["memory"], "authenticators": [{"use": "badge"}]})
     draft = draft_of(document, {}, Redactor(), plugins=plugins)
     assert draft.mistakes.texts() == []
-    assert draft.warnings() == [
+    said = (
         "plugin 'mine' of the program offers 'badge' as authenticator, written for contract"
         " version 1: this is deprecated, and enclave-broker-core 0.4 takes it no more;"
         " write it for version 2"
-    ]
+    )
+    assert draft.warnings() == [said]
 
 
 def test_so_is_a_program_that_names_a_part_itself(
