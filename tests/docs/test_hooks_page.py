@@ -24,6 +24,7 @@ from enclave_broker_core import (
     hookspecs,
     models,
     observations,
+    route_traits,
     session_store,
     stats,
     store_abilities,
@@ -38,7 +39,7 @@ ROW = re.compile(r"^\| `(\w+)` \| `(\w+)` \| (.+?) \|", re.MULTILINE)
 KEY = re.compile(r"`\[+([\w.]+)\]+`")
 
 # All that is public in these is for plugins; of the others the page shows what it needs.
-FOR_PLUGINS = (contracts, commands, session_store, store_abilities, tracing)
+FOR_PLUGINS = (contracts, commands, route_traits, session_store, store_abilities, tracing)
 OTHERS = (calls, events, models, observations, stats)
 # What is written for the core alone, in a module for plugins.
 NOT_FOR_PLUGINS = {"no_headers", "server_model", "ConfigT", "PartT"}
