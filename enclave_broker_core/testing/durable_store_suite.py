@@ -6,6 +6,7 @@ from functools import partial
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from enclave_broker_core.errors import (
     SessionEndedError,
@@ -17,6 +18,9 @@ from enclave_broker_core.store_abilities import Saved
 from .lease_suite import LeaseSuite
 from .replica_suite import lasting
 from .samples import at_once, call, draft, end, event, final
+
+# An append is cancelled after each number of steps, until it has been finished before.
+STEPS = 40
 
 
 @pytest.mark.anyio
@@ -89,6 +93,35 @@ class DurableStoreSuite(LeaseSuite):
                 assert await at_once([partial(write, number) for number in range(5)]) == [None] * 5
                 found = await one.store.saved("s_1")
                 assert set(found.answers) == kept
+
+    async def test_a_cancelled_append_is_there_with_its_answer_or_not_at_all(self) -> None:
+        async with self.served(1) as (_, (one,)):
+            for steps in range(STEPS):
+                name = f"s_{steps}"
+                await one.store.create(lasting(name))
+                await one.store.save(name, b"state")
+                done = False
+
+                async def append(name: str = name) -> None:
+                    nonlocal done
+                    await one.store.append(name, draft(event(1, name)), call(), answer=b"a")
+                    done = True
+
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(append)
+                    for _ in range(steps):
+                        await checkpoint()
+                    over = done
+                    tasks.cancel_scope.cancel()
+                found = await one.store.saved(name)
+                written = list(await one.store.read(name))
+                assert (written, found.answers) in (
+                    ([], {}),
+                    ([event(1, name)], {"c_1": b"a"}),
+                )
+                assert written or not done
+                if over:
+                    break
 
     async def test_nothing_is_left_of_a_deleted_session(self) -> None:
         async with self.served(2) as (_, (one, other)):

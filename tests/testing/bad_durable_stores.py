@@ -183,6 +183,24 @@ class KeepsAnswersToItself(AdmittingReplica):
         return Saved(found.state, mine)
 
 
+class KeepsAnswersInAStepOfTheirOwn(AdmittingReplica):
+    """Who is cancelled between the two has written what nobody can go on with."""
+
+    async def append(
+        self,
+        session_id: str,
+        event: Draft,
+        call: CallRecord | None = None,
+        *,
+        answer: bytes | None = None,
+    ) -> int:
+        seq = await super().append(session_id, event, call)
+        if call is not None and answer is not None:
+            await checkpoint()
+            self._backend.answers.setdefault(session_id, {})[call.call_id] = answer
+        return seq
+
+
 class KeepsAnAnswerBeforeItLooks(AdmittingReplica):
     """Where the event can't be written, its answer is there all the same."""
 
@@ -232,6 +250,10 @@ KNOWN_BAD = {
         KeepsNoAnswers: {"an_answer_is_kept_with_its_call_until_a_state_lets_it_go"},
         LosesEmptyAnswers: {"an_answer_is_kept_with_its_call_until_a_state_lets_it_go"},
         KeepsAnswersToItself: {"an_answer_is_kept_with_its_call_until_a_state_lets_it_go"},
+        KeepsAnswersInAStepOfTheirOwn: {
+            "a_cancelled_append_is_there_with_its_answer_or_not_at_all",
+            "a_state_has_its_place_among_the_appends",
+        },
         KeepsAnAnswerBeforeItLooks: {"who_lost_the_session_saves_nothing"},
     }
 }
