@@ -46,6 +46,7 @@ def test_the_plugins_are_found() -> None:
 def test_a_plugin_is_complete(folder: Path) -> None:
     package = folder / package_of(folder)
     assert (folder / "README.md").read_text().startswith(f"# {folder.name}\n")
+    assert f"[{folder.name}](plugins/{folder.name})" in (ROOT / "README.md").read_text()
     assert (package / "py.typed").is_file()
     assert list((folder / "tests").glob("test_*.py"))
     project = project_of(folder)
