@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
 
 import importlib_metadata
+from pydantic import BaseModel
 
+from .contracts import Component, OpenContext
 from .distributions import CORE
 from .errors import PluginError
 
@@ -17,13 +21,15 @@ class ContractVersion:
     """One version of a contract, and the releases of the core that take it.
 
     ``since`` is the first of them. ``until`` is the first that takes it no more: as soon as
-    that is said the version is deprecated, and in that release it is ``gone``.
+    that is said the version is deprecated, and in that release it is ``gone``. ``adapt`` makes
+    of an open part one of the next version; None where the core can use it as it is.
     """
 
     number: int
     since: str
     until: str | None = None
     gone: bool = False
+    adapt: Callable[[Any], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Contract:
 
     @property
     def newest(self) -> int:
+        """What the core itself speaks."""
         return self.versions[-1].number
 
     @property
@@ -56,7 +63,24 @@ class Contract:
         return tuple(one.number for one in self.versions if one.until is None)
 
     def find(self, number: object) -> ContractVersion | None:
+        """The version of that number, if this core has ever heard of it."""
         return next((one for one in self.versions if one.number == number), None)
+
+    def adapted(self, component: Component) -> Component:
+        """The component, whose part, when it is open, is one of the newest version."""
+        later = self.versions[component.contract - 1 :]
+        steps = [version.adapt for version in later if version.adapt is not None]
+        if not steps:
+            return component
+
+        @asynccontextmanager
+        async def opened(config: BaseModel, context: OpenContext) -> AsyncIterator[Any]:
+            async with component.open(config, context) as part:
+                for step in steps:
+                    part = step(part)
+                yield part
+
+        return replace(component, open=opened)
 
 
 _FIRST = Contract((ContractVersion(1, since="0.1"),))

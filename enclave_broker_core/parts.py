@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from .contract_versions import CONTRACTS, Contract
+from .contract_versions import CONTRACTS, Contract, Maker, require_taken
 from .contracts import Component, OpenContext
 from .errors import BrokerError, ConfigError, PluginError
 from .loops import running_loop
@@ -18,6 +18,8 @@ from .plugins import Choice, Plugins
 from .tracing import Headers, no_headers
 
 _log = logging.getLogger(__name__)
+
+PROGRAM = Maker("the program", None)
 
 
 @asynccontextmanager
@@ -82,7 +84,9 @@ async def as_part(
         component = installed(kind, given.name)
         given = open_component(component, _configured(component, given), context)
     elif isinstance(given, Component):
-        given = open_component(given, _configured(given, Use("", {})), context)
+        require_taken(CONTRACTS[kind], given.contract, f"{kind} {given.name!r}", PROGRAM)
+        component = CONTRACTS[kind].adapted(given)
+        given = open_component(component, _configured(component, Use("", {})), context)
     if isinstance(given, AbstractAsyncContextManager):
         async with given as part:
             yield part

@@ -243,14 +243,16 @@ class Plugins:
                 f"{whose}: {KINDS[kind]}() returned {part!r}, which is not a {wanted.__name__}"
             )
         if isinstance(part, Component):
-            what = f"{_word(kind)} {part.name!r}"
-            require_taken(self._contracts[kind], part.contract, what, maker)
+            contract = self._contracts[kind]
+            require_taken(contract, part.contract, f"{_word(kind)} {part.name!r}", maker)
         other = self._parts.get((kind, part.name))
         if other is not None:
             raise PluginError(
                 f"{other[1]} and {whose} both offer {_a(_word(kind))} named {part.name!r};"
                 " block one of them"
             )
+        if isinstance(part, Component):
+            part = self._contracts[kind].adapted(part)
         self._parts[kind, part.name] = (part, whose)
 
     def find(self, kind: str, name: str) -> Component:

@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ import pytest
 from enclave_broker_cli import check as check_command
 from enclave_broker_cli import plugins as plugins_command
 
-from enclave_broker_core import builtin
+from enclave_broker_core import Broker, builtin
 from enclave_broker_core.config_files import read
 from enclave_broker_core.contract_versions import CONTRACTS, Contract, ContractVersion
-from enclave_broker_core.contracts import CONTRACT_VERSION, Component
+from enclave_broker_core.contracts import CONTRACT_VERSION, Component, NoConfig, OpenContext
 from enclave_broker_core.draft import draft_of
 from enclave_broker_core.errors import PluginError
 from enclave_broker_core.hookspecs import hookimpl
@@ -43,6 +44,7 @@ LATER: Mapping[str, Contract] = {
 
 PLUGIN = """
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from enclave_broker_core import Component, hookimpl
 
 @asynccontextmanager
@@ -219,6 +221,42 @@ def test_a_table_that_can_not_be_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=said):
         Contract(versions)
+
+
+# What a part of an older version is to the core
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("version", "opened"), [(2, "adapted(adapted(2))"), (4, "4")])
+async def test_an_open_part_is_brought_to_the_newest_version(version: int, opened: str) -> None:
+    def adapt(part: str) -> str:
+        return f"adapted({part})"
+
+    class Plain:
+        @hookimpl
+        def enclave_event_sinks(self) -> list[Component]:
+            @asynccontextmanager
+            async def open_sink(config: Any, context: Any) -> Any:
+                yield str(version)
+
+            return [Component("plain", open_sink, contract=version)]
+
+    sink = LATER["sink"]
+    versions = tuple(replace(one, adapt=adapt) for one in sink.versions[:-1])
+    plugins = Plugins({**LATER, "sink": Contract((*versions, sink.versions[-1]))})
+    plugins.add(Plain(), "mine")
+    component = plugins.find("sink", "plain")
+    assert (component.name, component.contract) == ("plain", version)
+    async with component.open(NoConfig(), OpenContext("sinks[0]")) as part:
+        assert part == opened
+
+
+@pytest.mark.anyio
+async def test_a_component_that_is_given_to_a_broker_is_judged_too() -> None:
+    sink = Component("mine", asynccontextmanager(_none), contract=2)
+    with pytest.raises(PluginError, match="the program: its sink 'mine' is written for contract"):
+        async with Broker(sinks=[sink]):
+            pytest.fail("it opened")
 
 
 # What an operator sees

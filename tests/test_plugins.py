@@ -253,7 +253,6 @@ def test_an_object_is_a_plugin() -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "said"),
     [
-        ("tools", "mcp", "no tool provider named 'mcp'; install enclave-broker-mcp"),
         ("store", "memry", "no session store named 'memry'; did you mean 'memory'?"),
         ("store", "rediss", "did you mean 'redis', of enclave-broker-redis?"),
         ("store", "xyz", "no session store named 'xyz'; there are: memory"),
@@ -267,6 +266,17 @@ def test_a_missing_part_says_what_is_near_or_what_to_install(
     with pytest.raises(PluginError) as raised:
         load("memory").find(kind, name)
     assert said in raised.value.message
+
+
+def test_a_known_part_that_is_not_installed_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(KNOWN_DISTRIBUTIONS, ("tools", "gone"), "enclave-broker-gone")  # type: ignore[arg-type]
+    with pytest.raises(PluginError) as raised:
+        load("memory").find("tools", "gone")
+    assert raised.value.message == (
+        "there is no tool provider named 'gone'; install enclave-broker-gone"
+    )
 
 
 def test_every_part_of_the_plugins_here_can_be_looked_up() -> None:
