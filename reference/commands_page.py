@@ -61,7 +61,7 @@ def _table(parameters: list[Any]) -> Iterator[str]:
     if not parameters:
         return
     yield ""
-    yield "| | what it is |"
+    yield "| argument, option | what it is |"
     yield "|---|---|"
     for one in parameters:
         told = " ".join((one.help or "").split()).replace("|", "\\|")
