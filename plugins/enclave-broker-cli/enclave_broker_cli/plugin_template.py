@@ -19,10 +19,12 @@ SHARED = "shared"
 
 # The kinds that there is a template for, and what such a plugin is.
 KINDS: Mapping[str, str] = {
+    "store": "A session store",
     "provider": "Tools",
     "policy": "An access policy",
     "limiter": "A limiter",
     "middleware": "A middleware",
+    "runtime": "A runtime",
 }
 
 # What would have another meaning under its own name before it is copied.

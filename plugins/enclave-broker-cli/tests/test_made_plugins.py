@@ -23,11 +23,13 @@ BLOCK = re.compile(r"```(?P<language>\w+)\n(?:# (?P<file>[\w.]+)\n)?(?P<text>.*?
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, forked: ForkedProgram) -> Path:
     """A folder with a plugin of each kind; what pip made of them is in ``site``."""
     made = tmp_path_factory.mktemp("made")
     for kind, name in NAMES.items():
-        run(made, "enclave_broker_cli", "new-plugin", name, "--kind", kind, "--license", "mit")
+        options = ("--into", str(made), "--license", "mit")
+        done = forked.run(["new-plugin", name, "--kind", kind, *options], os.environ)
+        assert done.returncode == 0, done.stderr
     options = ("--no-index", "--no-deps", "--no-build-isolation", "--target", "site")
     run(made, "pip", "install", "--quiet", *options, *(f"./{name}" for name in NAMES.values()))
     return made
