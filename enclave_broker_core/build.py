@@ -170,6 +170,31 @@ async def check_backends(
     return failed
 
 
+@asynccontextmanager
+async def open_one(
+    config: ConfigLike,
+    kind: str,
+    name: str,
+    *,
+    plugins: Sequence[object] = (),
+    environment: bool | None = None,
+) -> AsyncIterator[Any]:
+    """One part of a configuration, open without the broker and without any other part.
+
+    ``kind`` is "tools" and the like, ``name`` what the configuration calls it. ConfigError when
+    there is none of that name.
+    """
+    redactor = Redactor()
+    async with AsyncExitStack() as stack:
+        ready = await _ready(_Given(config, plugins, environment), redactor, stack)
+        parts = ready.draft.plan.parts()
+        found = next((part for part in parts if (part.kind, part.name) == (kind, name)), None)
+        if found is None:
+            raise ConfigError(f"the configuration has no {kind} named {name!r}")
+        secrets = Secrets(ready.sources, redactor)
+        yield await stack.enter_async_context(ready.opening.open(found, secrets))
+
+
 def load_plugins(
     config: ConfigLike = None, *, plugins: Sequence[object] = (), environment: bool | None = None
 ) -> Plugins:

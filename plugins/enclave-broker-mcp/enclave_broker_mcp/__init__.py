@@ -6,6 +6,7 @@ from enclave_broker_core.commands import Command
 from enclave_broker_core.contracts import Component
 from enclave_broker_core.hookspecs import hookimpl
 
+from .provider.accept_command import accept_command
 from .provider.component import open_mcp
 from .provider.config import McpConfig
 from .serving.command import mcp_command
@@ -20,7 +21,7 @@ def enclave_tool_providers() -> Iterable[Component]:
 
 @hookimpl
 def enclave_commands() -> Iterable[Command]:
-    return [mcp_command()]
+    return [mcp_command(), accept_command()]
 
 
 @hookimpl

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anyio
 import anyio.to_thread
 from enclave_broker_mcp.provider.config import McpConfig
+from enclave_broker_mcp.provider.opening import open_server
+from enclave_broker_mcp.provider.provider import McpProvider
+from pydantic_core import to_json
+
+from enclave_broker_core.contracts import OpenContext, ToolProvider
+from enclave_broker_core.testing.contexts import RecordingContext
 
 HERE = Path(__file__).parent
 # Without the site, a program that needs nothing starts in no time.
@@ -59,3 +67,40 @@ def sdk_server() -> Iterator[SdkServer]:
             yield SdkServer(int(http), int(relay))
         finally:
             process.kill()
+
+
+def raw(table: dict[str, Any] | None = None, **more: Any) -> McpConfig:
+    """A server that is a script, and misbehaves as its table says."""
+    given = {
+        "name": "raw",
+        "command": sys.executable,
+        "args": [*PLAIN, str(HERE / "provider_raw.py"), json.dumps(table or {})],
+    }
+    return McpConfig.model_validate(given | more)
+
+
+async def invoke(
+    provider: ToolProvider, name: str, context: RecordingContext | None = None, **arguments: Any
+) -> Any:
+    """The result of a call of one of a provider's tools."""
+    tools = {tool.spec.name: tool for tool in await provider.tools()}
+    tool = tools[name]
+    checked = tool.validate(to_json(arguments))
+    return await tool.invoke(checked, context or RecordingContext(name))
+
+
+@asynccontextmanager
+async def opened(
+    config: McpConfig, context: OpenContext | None = None
+) -> AsyncIterator[McpProvider]:
+    """A provider for one test, which is not to take long."""
+    with anyio.fail_after(20):
+        async with open_server(config, context or OpenContext("raw")) as provider:
+            yield provider
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so that tells nobody of it."""
+    with anyio.fail_after(10):
+        while not condition():  # noqa: ASYNC110
+            await anyio.sleep(0.01)

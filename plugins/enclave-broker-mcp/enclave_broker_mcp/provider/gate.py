@@ -19,10 +19,11 @@ _log = logging.getLogger(__name__)
 # How many requests of the server's own may wait for their answers.
 MOST_REQUESTS = 32
 
+CANCELLED = "notifications/cancelled"
 # The others are for parts of the protocol that are not used here.
 WANTED = frozenset(
     {
-        "notifications/cancelled",
+        CANCELLED,
         "notifications/progress",
         "notifications/subscriptions/acknowledged",
         "notifications/tools/list_changed",
@@ -37,14 +38,15 @@ class Ledger:
         self.asked: set[str] = set()  # by us
         self.asked_of_us = 0
 
-    def sent(self, message: Any) -> None:
+    def sending(self, message: Any) -> None:
         if isinstance(message, JSONRPCRequest):
             self.asked.add(str(message.id))
-        elif isinstance(message, JSONRPCNotification):
-            if message.method == "notifications/cancelled":
-                # No answer is to come any more.
-                self.asked.discard(str((message.params or {}).get("requestId")))
-        else:
+        elif isinstance(message, JSONRPCNotification) and message.method == CANCELLED:
+            # No answer is to come any more.
+            self.asked.discard(str((message.params or {}).get("requestId")))
+
+    def sent(self, message: Any) -> None:
+        if isinstance(message, JSONRPCResponse | JSONRPCError):
             self.asked_of_us -= 1
 
 
@@ -133,8 +135,9 @@ class Outgoing:
         self._ledger = ledger
 
     async def send(self, item: SessionMessage, /) -> None:
-        self._ledger.sent(item.message)
+        self._ledger.sending(item.message)
         await self._inner.send(item)
+        self._ledger.sent(item.message)
 
     async def aclose(self) -> None:
         await self._inner.aclose()

@@ -58,8 +58,9 @@ class Keeper:
         """Call a tool over the connection that there is. ServerDownError when there is none."""
         connection = self._connection
         if connection is None or connection.ended.is_set():
+            reason = self.health.reason if connection is None else connection.ending.reason
             raise ServerDownError(
-                f"{self._config.name} can't be reached now: {self.health.reason}",
+                f"{self._config.name} can't be reached now: {reason}",
                 retry_after=max(1.0, self._next_at - time.monotonic()),
             )
         return await connection.call(tool, arguments, context)

@@ -17,6 +17,7 @@ from enclave_broker_core.redaction import Redactor
 from .config import McpConfig
 from .connection import Connection, connect
 from .ending import Ending
+from .pins import PinFile
 from .provider import McpProvider
 from .stdio import Program, run_program
 from .values import revealed
@@ -43,10 +44,11 @@ async def open_server(config: McpConfig, context: OpenContext) -> AsyncIterator[
         async with connect(transport, config, context.base_dir, redactor, ending) as made:
             yield made
 
-    provider = McpProvider(config, connection)
+    provider = McpProvider(config, connection, PinFile.of(config, context.base_dir))
     failed: Exception | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(provider.keeper.run)
+        tasks.start_soon(provider.follow_pins)
         await provider.keeper.tried.wait()
         if config.required and provider.health.state != "healthy":
             failed = PluginError(f"{config.name} can't be used: {provider.health.reason}")

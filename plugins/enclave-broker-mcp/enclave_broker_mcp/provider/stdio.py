@@ -35,6 +35,8 @@ _log = logging.getLogger(__name__)
 # How long, in seconds, a program may leave its input unread, and how long it has to end.
 UNREAD = 30.0
 PARTING = 2.0
+# How long after its output it may come to its end, for its code to be known.
+LAST_WORD = 0.5
 _WAITING = 256
 _POLL = 0.01
 _BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError, ConnectionError, OSError)
@@ -147,6 +149,7 @@ class _Pipes:
                         pending.clear()
                         searched = 0
                         await self._pace.spend()
+            await _exited(self._process, LAST_WORD)
             code = self._process.returncode
             self._ending.because(
                 "it closed its output" if code is None else f"it ended with the code {code}"
@@ -156,6 +159,8 @@ class _Pipes:
                 await stream.receive()
 
     async def _message(self, text: bytes) -> SessionMessage | None:
+        if len(text) > self._max_bytes:
+            return self._too_large(_ID_AHEAD.match(text) or _ID_BEHIND.search(text[-_SHOWN:]))
         try:
             return SessionMessage(jsonrpc_message_adapter.validate_json(text, by_name=False))
         except ValueError:
@@ -197,15 +202,15 @@ class _Pipes:
 
 async def _stop(process: Process) -> None:
     """Close its input, wait, then end it and all that it started."""
-    with suppress(*_BROKEN):
+    with suppress(*_BROKEN), anyio.move_on_after(PARTING):
         await _piped(process.stdin).aclose()
-    await _exited(process)
+    await _exited(process, PARTING)
     if os.name == "posix":
         await terminate_posix_process_tree(process, PARTING)
     elif process.returncode is None:
         with suppress(ProcessLookupError):
             process.kill()
-    await _exited(process)
+    await _exited(process, PARTING)
     for stream in (process.stdout, process.stderr):
         with suppress(*_BROKEN):
             await _piped(stream).aclose()
@@ -216,9 +221,9 @@ async def _stop(process: Process) -> None:
             transport.close()
 
 
-async def _exited(process: Process) -> None:
-    """Wait for its end, and not longer than it may take."""
-    with anyio.move_on_after(PARTING):
+async def _exited(process: Process, seconds: float) -> None:
+    """Wait for its end, and not longer than so many seconds."""
+    with anyio.move_on_after(seconds):
         # Not process.wait(): that also waits for children that hold the pipes.
         while process.returncode is None:  # noqa: ASYNC110
             await anyio.sleep(_POLL)
