@@ -8,10 +8,11 @@ import anyio
 
 
 class Bell:
-    """Wakes all who wait for something to become true."""
+    """Wakes all who wait for something to become true; on one event loop after the other."""
 
     def __init__(self) -> None:
         self._rung = anyio.Event()
+        self._waiting = 0
 
     def ring(self) -> None:
         """Have everybody look again."""
@@ -21,7 +22,13 @@ class Bell:
     async def until(self, holds: Callable[[], bool]) -> None:
         """Return when it holds: at once, or after the ring that comes with it."""
         while not holds():
-            await self._rung.wait()
+            if not self._waiting:
+                self._rung = anyio.Event()  # the one before may be of a loop that has ended
+            self._waiting += 1
+            try:
+                await self._rung.wait()
+            finally:
+                self._waiting -= 1
 
 
 class Gate:
@@ -33,7 +40,7 @@ class Gate:
     def __init__(self) -> None:
         self.waiting = 0
         self.arrived = 0
-        self._opened = anyio.Event()
+        self._opened = False
         self._bell = Bell()
 
     async def wait(self) -> None:
@@ -42,7 +49,7 @@ class Gate:
         self.arrived += 1
         self._bell.ring()
         try:
-            await self._opened.wait()
+            await self._bell.until(lambda: self._opened)
         finally:
             self.waiting -= 1
 
@@ -52,4 +59,5 @@ class Gate:
 
     def open(self) -> None:
         """Let all go on that wait, and all that come."""
-        self._opened.set()
+        self._opened = True
+        self._bell.ring()

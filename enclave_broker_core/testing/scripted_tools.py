@@ -117,6 +117,11 @@ class ScriptedProvider:
     def __getitem__(self, name: str) -> ScriptedTool:
         return self._tools[name]
 
+    @property
+    def names(self) -> list[str]:
+        """Those of its tools, in the order in which they came."""
+        return list(self._tools)
+
     def add(
         self,
         name: str,

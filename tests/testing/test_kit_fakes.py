@@ -281,3 +281,28 @@ async def test_an_error_that_is_raised_twice_is_not_the_same_object() -> None:
         raised.append(caught.value)
     assert raised[0] is not raised[1]
     assert error not in raised
+
+
+def test_parts_may_be_used_on_one_event_loop_after_the_other() -> None:
+    provider, gate = ScriptedProvider(), Gate()
+
+    async def watched() -> None:
+        published: list[int] = []
+
+        async def publish(tools: Sequence[Any]) -> None:
+            published.append(len(tools))
+
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(provider.watch, publish)
+                tasks.start_soon(gate.wait)
+                await gate.reached(gate.arrived + 1)
+                await anyio.wait_all_tasks_blocked()
+                provider.add(f"t{len(provider.names)}")
+                await provider.settled()
+                assert published[-1] == len(provider.names)
+                tasks.cancel_scope.cancel()
+
+    for loop in ("asyncio", "trio", "asyncio"):
+        anyio.run(watched, backend=loop)
+    assert (gate.arrived, gate.waiting) == (3, 0)
