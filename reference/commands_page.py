@@ -65,7 +65,7 @@ def _table(parameters: list[Any]) -> Iterator[str]:
     yield "|---|---|"
     for one in parameters:
         told = " ".join((one.help or "").split()).replace("|", "\\|")
-        metavar = str(one.metavar)
+        metavar = one.metavar or one.name.upper()
         names = [metavar]
         if one.param_type_name == "option":
             value = "" if one.is_flag else f" {metavar}"

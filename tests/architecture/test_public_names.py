@@ -20,6 +20,7 @@ PACKAGES = [
 ]
 API = ROOT / "docs" / "reference" / "api"
 DIRECTIVE = re.compile(r"^::: ([\w.]+)$(?:\n    options:\n((?:      .*\n)+))?", re.MULTILINE)
+SUITE = re.compile(r"^class (\w+Suite)\b(?:\(([^)]*)\))?:", re.MULTILINE)
 MEMBERS = re.compile(r"members: \[([^\]]*)\]")
 
 
@@ -87,8 +88,18 @@ def test_every_public_name_is_in_the_reference(package: Path) -> None:
     assert missing == []
 
 
-def test_every_suite_is_in_the_reference() -> None:
+def test_the_kit_for_tests_is_in_the_reference() -> None:
+    """Each suite that is not only the base of others, and whatever the guide uses."""
     shown = {name for path in API.glob("*.md") for name, _ in shown_by(path.read_text())}
+    kit = ROOT / "enclave_broker_core" / "testing"
+    suites: dict[str, str] = {}
+    bases: set[str] = set()
+    for path in kit.glob("*.py"):
+        for name, below in SUITE.findall(path.read_text()):
+            suites[name] = f"enclave_broker_core.testing.{path.stem}.{name}"
+            bases |= set(re.findall(r"\w+", below))
+    assert "SessionStoreSuite" in suites.keys() - bases
+    assert {suites[name] for name in suites.keys() - bases} - shown == set()
     told = (ROOT / "docs" / "testing-plugins.md").read_text()
     for module, names in re.findall(r"from (enclave_broker_core\.testing\.\w+) import (.+)", told):
         for name in names.split(", "):
