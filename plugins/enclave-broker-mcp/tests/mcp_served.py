@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import httpx2
+import mcp_types as types
 from enclave_broker_mcp.serving.changes import tell_of_changes
 from enclave_broker_mcp.serving.opening import open_mcp_routes
 from enclave_broker_mcp.serving.settings import HttpConfig, ServingConfig
@@ -100,7 +101,7 @@ def add_tools(broker: Broker, seen: Seen | None = None) -> Seen:
 @asynccontextmanager
 async def direct(
     broker: Broker,
-    mode: str = "legacy",
+    era: str = "legacy",
     *,
     principal: Principal = ADA,
     message_handler: Callable[[Any], Any] | None = None,
@@ -110,7 +111,7 @@ async def direct(
     server = StdioServer(ServingConfig(**config), broker, principal)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(tell_of_changes, broker, lambda: [server.seat])
-        async with Client(_wire_to(server), mode=mode, message_handler=message_handler) as client:
+        async with Client(_wire_to(server), mode=era, message_handler=message_handler) as client:
             with anyio.fail_after(PATIENCE):
                 yield client
         await server.seat.close()
@@ -143,7 +144,7 @@ class Served:
     async def client(
         self,
         name: str = "ada",
-        mode: str = "legacy",
+        era: str = "legacy",
         *,
         message_handler: Callable[[Any], Any] | None = None,
         headers: Mapping[str, str] | None = None,
@@ -151,7 +152,7 @@ class Served:
         """A client of the SDK that says who it is."""
         async with self.http(name, headers=headers) as http:
             transport = streamable_http_client(self.mcp, http_client=http)
-            async with Client(transport, mode=mode, message_handler=message_handler) as client:
+            async with Client(transport, mode=era, message_handler=message_handler) as client:
                 with anyio.fail_after(PATIENCE):
                     yield client
 
@@ -210,3 +211,28 @@ async def initialize(http: httpx2.AsyncClient, **headers: str) -> httpx2.Respons
 def rpc(method: str, params: Mapping[str, Any] | None = None, id: int = 2) -> dict[str, Any]:
     message: dict[str, Any] = {"jsonrpc": "2.0", "id": id, "method": method}
     return message if params is None else {**message, "params": dict(params)}
+
+
+async def listed(http: httpx2.AsyncClient, session_id: str) -> httpx2.Response:
+    """Ask for the tools in a session that was opened by hand."""
+    headers = {**ACCEPT, "mcp-session-id": session_id}
+    ready = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+    await http.post("/mcp", json=ready, headers=headers)
+    return await http.post("/mcp", json=rpc("tools/list"), headers=headers)
+
+
+def texts(result: types.CallToolResult) -> list[str]:
+    """The texts of a result."""
+    return [item.text for item in result.content if isinstance(item, types.TextContent)]
+
+
+async def call(client: Client, name: str, answers: list[types.CallToolResult]) -> None:
+    """Call a tool in a task of its own."""
+    answers.append(await client.call_tool(name, {}))
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Return when it holds; for what tells nobody."""
+    with anyio.fail_after(PATIENCE):
+        while not holds():  # noqa: ASYNC110
+            await anyio.sleep(0.01)

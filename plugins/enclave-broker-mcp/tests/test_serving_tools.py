@@ -9,14 +9,10 @@ import mcp_types as types
 import pytest
 from enclave_broker_mcp.serving.listing import Listing
 from mcp.shared.exceptions import MCPError
-from mcp_served import ADA, BOTH_ERAS, Seen, add_tools, direct
+from mcp_served import BOTH_ERAS, Seen, add_tools, direct, texts
 
-from enclave_broker_core import AccessController, Broker, Principal, RateLimiter, SessionLimits
-from enclave_broker_core.calls import ToolCall
-from enclave_broker_core.contracts import CallNext
-from enclave_broker_core.errors import BrokerError, StoreError
+from enclave_broker_core import AccessController, Broker, RateLimiter
 from enclave_broker_core.models import ToolSpec
-from enclave_broker_core.observations import CallFinished
 
 
 @pytest.fixture
@@ -25,14 +21,14 @@ def anyio_backend() -> str:
 
 
 pytestmark = pytest.mark.anyio
-eras = pytest.mark.parametrize("mode", BOTH_ERAS)
+eras = pytest.mark.parametrize("era", BOTH_ERAS)
 
 
 @eras
-async def test_the_catalog_is_listed_with_schemas_and_annotations(mode: str) -> None:
+async def test_the_catalog_is_listed_with_schemas_and_annotations(era: str) -> None:
     broker = Broker()
     add_tools(broker)
-    async with broker, direct(broker, mode) as client:
+    async with broker, direct(broker, era) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     assert list(tools) == ["users_get", "users_drop", "say", "fail", "steps", "wait", "who"]
     get, drop = tools["users_get"], tools["users_drop"]
@@ -50,26 +46,26 @@ async def test_the_catalog_is_listed_with_schemas_and_annotations(mode: str) -> 
 
 @eras
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-async def test_results_are_structured_and_text(mode: str) -> None:
+async def test_results_are_structured_and_text(era: str) -> None:
     broker = Broker()
     add_tools(broker)
-    async with broker, direct(broker, mode) as client:
+    async with broker, direct(broker, era) as client:
         user = await client.call_tool("users_get", {"id": 7})
         dropped = await client.call_tool("users:drop", {"id": 7})
         said = await client.call_tool("say", {"text": "çedilla"})
     assert user.structured_content == {"id": 7, "name": None}
-    assert _texts(user) == ['{"id":7,"name":null}']
-    assert (dropped.structured_content, _texts(dropped)) == (None, ["[7]"])
-    assert (said.structured_content, _texts(said)) == (None, ["çedilla"])
+    assert texts(user) == ['{"id":7,"name":null}']
+    assert (dropped.structured_content, texts(dropped)) == (None, ["[7]"])
+    assert (said.structured_content, texts(said)) == (None, ["çedilla"])
     assert not user.is_error
 
 
 @eras
-async def test_errors_are_a_tools_errors_with_code_and_time(mode: str) -> None:
+async def test_errors_are_a_tools_errors_with_code_and_time(era: str) -> None:
     limiter = RateLimiter(per_tool={"say": {"max_calls": 1, "window": 600}})
     broker = Broker(limiter=limiter)
     add_tools(broker)
-    async with broker, direct(broker, mode) as client:
+    async with broker, direct(broker, era) as client:
         failed = await client.call_tool("fail", {})
         wrong = await client.call_tool("users_get", {"id": "x"})
         await client.call_tool("say", {})
@@ -80,35 +76,35 @@ async def test_errors_are_a_tools_errors_with_code_and_time(mode: str) -> None:
         "message": "it does not work",
         "retryable": False,
     }
-    assert _texts(failed) == ["TOOL_ERROR: it does not work"]
+    assert texts(failed) == ["TOOL_ERROR: it does not work"]
     assert wrong.structured_content["code"] == "VALIDATION_ERROR"
     assert wrong.structured_content["details"][0]["field"] == "id"
     assert limited.is_error
     assert limited.structured_content["code"] == "RATE_LIMITED"
     assert limited.structured_content["retryable"] is True
     assert 0 < limited.structured_content["retryAfterMs"] <= 600_000
-    assert "(try again in " in _texts(limited)[0]
+    assert "(try again in " in texts(limited)[0]
 
 
 @eras
-async def test_a_name_that_is_no_tools_is_an_error_of_the_protocol(mode: str) -> None:
+async def test_a_name_that_is_no_tools_is_an_error_of_the_protocol(era: str) -> None:
     broker = Broker()
     add_tools(broker)
-    async with broker, direct(broker, mode) as client:
+    async with broker, direct(broker, era) as client:
         with pytest.raises(MCPError) as refused:
             await client.call_tool("nothing", {})
     assert (refused.value.code, refused.value.message) == (-32602, "Unknown tool: nothing")
 
 
 @eras
-async def test_progress_only_grows_and_comes_before_the_result(mode: str) -> None:
+async def test_progress_only_grows_and_comes_before_the_result(era: str) -> None:
     broker = Broker()
     seen = add_tools(broker)
-    async with broker, direct(broker, mode) as client:
+    async with broker, direct(broker, era) as client:
         result = await client.call_tool("steps", {}, progress_callback=seen.note)
         at_result = list(seen.progress)
         assert (await client.call_tool("steps", {})).content == result.content
-    assert _texts(result) == ["done"]
+    assert texts(result) == ["done"]
     assert at_result == [
         (1.0, None, "connecting"),
         (10.0, 30.0, "receiving"),
@@ -120,10 +116,10 @@ async def test_progress_only_grows_and_comes_before_the_result(mode: str) -> Non
 
 
 @eras
-async def test_the_progress_of_other_calls_is_not_ones_own(mode: str) -> None:
+async def test_the_progress_of_other_calls_is_not_ones_own(era: str) -> None:
     broker = Broker()
     seen, other = add_tools(broker), Seen()
-    async with broker, direct(broker, mode) as client, anyio.create_task_group() as tasks:
+    async with broker, direct(broker, era) as client, anyio.create_task_group() as tasks:
         tasks.start_soon(_ignored, client, "wait", other)
         await seen.began.wait()
         await client.call_tool("steps", {}, progress_callback=seen.note)
@@ -133,10 +129,10 @@ async def test_the_progress_of_other_calls_is_not_ones_own(mode: str) -> None:
 
 
 @eras
-async def test_what_a_client_cancels_has_stopped(mode: str) -> None:
+async def test_what_a_client_cancels_has_stopped(era: str) -> None:
     broker = Broker()
     seen = add_tools(broker)
-    async with broker, direct(broker, mode) as client:
+    async with broker, direct(broker, era) as client:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(client.call_tool, "wait", {})
             await seen.began.wait()
@@ -145,7 +141,7 @@ async def test_what_a_client_cancels_has_stopped(mode: str) -> None:
         [session] = [record.id for record in await broker.list_sessions()]
         calls = await (await broker.get_session(session)).history()
         assert [(call.tool, call.outcome) for call in calls] == [("wait", "cancelled")]
-        assert _texts(await client.call_tool("say", {"text": "on"})) == ["on"]
+        assert texts(await client.call_tool("say", {"text": "on"})) == ["on"]
 
 
 async def test_a_client_is_told_when_the_catalog_changes() -> None:
@@ -240,170 +236,6 @@ def test_a_tool_is_made_anew_when_it_is_published_anew() -> None:
     [other] = listing.page({"a": after}, None, {}).tools
     assert again is first
     assert (first.description, other.description) == ("1", "2")
-
-
-# The pipeline
-
-
-async def test_what_is_denied_is_not_listed_and_not_called() -> None:
-    rules: list[Any] = [{"pattern": "users:*", "allow": False, "unless": {"role": "admin"}}]
-    broker = Broker(access=AccessController(default="allow", rules=rules))
-    add_tools(broker)
-    admin = Principal(id="root", roles=frozenset({"admin"}))
-    async with broker:
-        async with direct(broker) as client:
-            names = {tool.name for tool in (await client.list_tools()).tools}
-            refused = await client.call_tool("users_get", {"id": 1})
-        async with direct(broker, principal=admin) as client:
-            allowed = await client.call_tool("users_get", {"id": 1})
-    assert "say" in names
-    assert not names & {"users_get", "users_drop"}
-    assert refused.is_error
-    assert refused.structured_content["code"] == "ACCESS_DENIED"
-    assert allowed.structured_content == {"id": 1, "name": None}
-
-
-async def test_only_allowed_tools_are_there() -> None:
-    broker = Broker()
-    add_tools(broker)
-    async with broker, direct(broker, allowed_tools=["users:*"]) as client:
-        assert [tool.name for tool in (await client.list_tools()).tools] == [
-            "users_get",
-            "users_drop",
-        ]
-        assert (await client.call_tool("say", {})).is_error
-
-
-async def test_every_call_passes_middleware_redaction_and_audit() -> None:
-    passed: list[str] = []
-    audited: list[Any] = []
-
-    async def note(call: ToolCall, call_next: CallNext) -> Any:
-        passed.append(call.name)
-        return await call_next(call)
-
-    class Audit:
-        async def observe(self, observation: Any) -> None:
-            audited.append(observation)
-
-    broker = Broker(middleware=[note], sinks=[Audit()])
-    add_tools(broker)
-    async with broker:
-        broker.conceal("hunter2-hunter2", "PASSWORD")
-        async with direct(broker) as client:
-            said = await client.call_tool("say", {"text": "it is hunter2-hunter2"})
-            await client.call_tool("fail", {})
-    assert passed == ["say", "fail"]
-    assert "hunter2" not in _texts(said)[0]
-    finished = [one for one in audited if isinstance(one, CallFinished)]
-    assert [(one.call.tool, one.call.outcome, one.principal) for one in finished] == [
-        ("say", "ok", ADA),
-        ("fail", "error", ADA),
-    ]
-
-
-async def test_results_and_arguments_have_the_sessions_limits() -> None:
-    broker = Broker(limits=SessionLimits(max_result_bytes=100, max_argument_bytes=200))
-    add_tools(broker)
-    async with broker, direct(broker) as client:
-        large = await client.call_tool("say", {"text": "x" * 150})
-        too_many = await client.call_tool("say", {"text": "x" * 300})
-    assert large.structured_content["code"] == "RESULT_TOO_LARGE"
-    assert too_many.structured_content["code"] == "VALIDATION_ERROR"
-
-
-# The session
-
-
-@eras
-async def test_all_requests_share_one_session_of_the_principal(mode: str) -> None:
-    broker = Broker()
-    add_tools(broker)
-    async with broker:
-        async with direct(broker, mode) as client:
-            assert broker.stats().open_sessions == 0
-            one = await client.call_tool("who", {})
-            two = await client.call_tool("who", {})
-            [record] = await broker.list_sessions()
-            assert (record.principal, record.metadata) == (ADA, {"transport": "mcp"})
-            assert record.limits.idle_timeout == 1800
-            assert _texts(one) == _texts(two) == [f'["{record.id}","ada"]']
-        assert broker.stats().open_sessions == 0
-        assert (await broker.get_session(record.id)).state.value == "completed"
-
-
-async def test_a_session_that_ended_is_followed_by_another() -> None:
-    broker = Broker()
-    add_tools(broker)
-    async with broker, direct(broker) as client:
-        one = await client.call_tool("who", {})
-        [record] = await broker.list_sessions()
-        await (await broker.get_session(record.id)).cancel()
-        two = await client.call_tool("who", {})
-    assert _texts(one) != _texts(two)
-
-
-async def test_a_call_whose_session_ends_is_told_so() -> None:
-    broker = Broker()
-    seen = add_tools(broker)
-    async with broker, direct(broker) as client:
-        answers: list[Any] = []
-
-        async def call() -> None:
-            answers.append(await client.call_tool("wait", {}))
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(call)
-            await seen.began.wait()
-            await broker.end_sessions("enough")
-    assert answers[0].is_error
-    assert answers[0].structured_content["code"] == "SESSION_CANCELLED"
-
-
-async def test_more_calls_at_once_than_are_allowed_are_refused() -> None:
-    broker = Broker()
-    seen = add_tools(broker)
-    async with broker, direct(broker, max_calls=1) as client:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(client.call_tool, "wait", {})
-            await seen.began.wait()
-            refused = await client.call_tool("say", {})
-            tasks.cancel_scope.cancel()
-        await seen.stopped.wait()
-        assert not (await client.call_tool("say", {})).is_error
-    assert refused.structured_content == {
-        "code": "TOO_MANY_CALLS",
-        "message": "1 calls are under way",
-        "details": [{"type": "retry_info", "retryDelayMs": 1000}],
-        "retryable": True,
-        "retryAfterMs": 1000,
-    }
-
-
-@eras
-@pytest.mark.parametrize("failure", [StoreError("no store", retry_after=2), KeyError("secret")])
-async def test_what_fails_around_a_list_is_no_text_of_an_exception(
-    mode: str, failure: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broker = Broker()
-    add_tools(broker)
-
-    async def fail(**options: Any) -> None:
-        raise failure
-
-    async with broker, direct(broker, mode) as client:
-        monkeypatch.setattr(broker, "create_session", fail)
-        with pytest.raises(MCPError) as refused:
-            await client.list_tools()
-    assert refused.value.code == -32603
-    assert "secret" not in str(refused.value)
-    if isinstance(failure, BrokerError):
-        assert refused.value.data["code"] == "STORE_UNAVAILABLE"
-        assert refused.value.data["retryAfterMs"] == 2000
-
-
-def _texts(result: types.CallToolResult) -> list[str]:
-    return [item.text for item in result.content if isinstance(item, types.TextContent)]
 
 
 async def _nothing() -> None: ...

@@ -9,11 +9,11 @@ from starlette.types import Message, Receive, Scope
 class RefusedError(Exception):
     """A request that is answered with a status and a message, and goes no further."""
 
-    def __init__(self, status: int, message: str, *, retry_after: int | None = None) -> None:
+    def __init__(self, status: int, message: str, **headers: str) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
-        self.retry_after = retry_after
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
 class GoneError(Exception):
@@ -24,7 +24,7 @@ async def whole(scope: Scope, receive: Receive, most: int, seconds: float) -> Re
     """A ``receive`` that has the whole body at once. RefusedError 413 and 408, GoneError."""
     announced = next((value for key, value in scope["headers"] if key == b"content-length"), b"")
     if announced.isdigit() and int(announced[:20]) > most:
-        raise RefusedError(413, f"the body is larger than {most} bytes")
+        raise _too_large(most)
     body = bytearray()
     with anyio.move_on_after(seconds) as waiting:
         while True:
@@ -33,14 +33,19 @@ async def whole(scope: Scope, receive: Receive, most: int, seconds: float) -> Re
                 raise GoneError
             body += message.get("body", b"")
             if len(body) > most:
-                raise RefusedError(413, f"the body is larger than {most} bytes")
+                raise _too_large(most)
             if not message.get("more_body", False):
                 break
     if waiting.cancelled_caught:
-        raise RefusedError(408, f"the body did not come in {seconds:g} s")
+        raise RefusedError(408, f"the body did not come in {seconds:g} s", connection="close")
     kept: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
     async def again() -> Message:
         return kept.pop() if kept else await receive()
 
     return again
+
+
+def _too_large(most: int) -> RefusedError:
+    # What is still to come is not read: the connection can't be used again.
+    return RefusedError(413, f"the body is larger than {most} bytes", connection="close")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 from mcp import types
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -80,6 +81,7 @@ class Endpoint:
                 await send(message)
             if waiting.cancelled_caught:
                 stalled.cancel()
+                await anyio.lowlevel.checkpoint()
 
         return sending
 
@@ -181,10 +183,8 @@ def _user(principal: Principal) -> AuthenticatedUser:
 
 def _answer(refused: RefusedError) -> JSONResponse:
     error = {"code": types.INVALID_REQUEST, "message": refused.message}
-    headers = {} if refused.retry_after is None else {"retry-after": str(refused.retry_after)}
-    return JSONResponse(
-        {"jsonrpc": "2.0", "id": None, "error": error}, refused.status, headers=headers
-    )
+    said = {"jsonrpc": "2.0", "id": None, "error": error}
+    return JSONResponse(said, refused.status, headers=refused.headers)
 
 
 async def _nothing_more() -> Message:

@@ -14,7 +14,8 @@ import anyio
 from anyio.abc import TaskStatus
 from pydantic import ValidationError
 
-from enclave_broker_core.build import Setup, open_setup
+from enclave_broker_core.build import open_setup
+from enclave_broker_core.config import Config
 from enclave_broker_core.errors import ConfigError
 from enclave_broker_core.logs import LogSettings, set_up_logging
 from enclave_broker_core.models import Principal
@@ -46,7 +47,7 @@ async def _serve(order: Order) -> None:
     failure: BaseException | None = None
     async with open_setup(order.files, environment=True) as setup:
         set_up_logging(setup.settings.logging)
-        config, principal = serving_config(setup, order.given), principal_of(order)
+        config, principal = serving_config(setup.settings, order.given), principal_of(order)
         async with anyio.create_task_group() as tasks, reloaded_by_hangup(setup):
             await tasks.start(_until_signal, tasks.cancel_scope)
             try:
@@ -58,9 +59,9 @@ async def _serve(order: Order) -> None:
         raise failure
 
 
-def serving_config(setup: Setup, given: Mapping[str, Any]) -> ServingConfig:
+def serving_config(settings: Config, given: Mapping[str, Any]) -> ServingConfig:
     """The first table of ``[[routes]]`` for MCP, with what was given over it. ConfigError."""
-    tables = (route.rest for route in setup.settings.routes if route.use == "mcp")
+    tables = (route.rest for route in settings.routes if route.use == "mcp")
     table = HttpConfig.model_validate(next(tables, {}))
     common = {name: getattr(table, name) for name in ServingConfig.model_fields}
     try:

@@ -7,15 +7,17 @@ from collections.abc import Iterable
 
 from enclave_broker_core.models import ToolSpec
 
-# Letters of one case, so that "getUser" is two words, and digits.
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
+_TOKENS = re.compile(r"[^\W_]+")
+# Between two words that are written as one: "getUser", "HTTPStatus", "v2".
+_SEAMS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=\d)(?=\D)|(?<=\D)(?=\d)")
+SHORTEST_STEM = 3
 MOST_WORDS = 32
 IN_NAME, IN_TAGS, IN_DESCRIPTION = 8, 4, 1
 
 
 def words(text: str) -> list[str]:
     """The words of a text or of a name, in lower case."""
-    return [word.lower() for word in _WORDS.findall(text)]
+    return [word.lower() for token in _TOKENS.findall(text) for word in _SEAMS.split(token)]
 
 
 def found(query: str, tools: Iterable[ToolSpec], limit: int) -> tuple[list[ToolSpec], int]:
@@ -54,4 +56,8 @@ def _score(wanted: Iterable[str], spec: ToolSpec) -> tuple[int, int]:
 
 def _begins(word: str, there: Iterable[str]) -> bool:
     # A plural is found by its singular and the other way round.
-    return any(other.startswith(word) or word.startswith(other) for other in there if other)
+    return any(
+        (other.startswith(word) or word.startswith(other))
+        and min(len(word), len(other)) >= SHORTEST_STEM
+        for other in there
+    )

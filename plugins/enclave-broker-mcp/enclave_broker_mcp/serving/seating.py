@@ -16,7 +16,7 @@ from .seats import Seat
 from .settings import HttpConfig
 
 # How long, in seconds, a client that is turned away is told to wait.
-RETRY_AFTER = 5
+RETRY_AFTER = "5"
 
 Owner = tuple[str | None, str]
 

@@ -43,9 +43,9 @@ class Lines:
                 return line.decode("utf-8", "replace")
             await _ready(anyio.wait_readable, self._fd)
             chunk = os.read(self._fd, CHUNK)
-            if not chunk:
+            if not chunk and not self._read:
                 raise StopAsyncIteration
-            self._read += chunk
+            self._read += chunk or b"\n"  # the last line may have no end
 
     def _next_line(self) -> bytes | None:
         end = self._read.find(b"\n", self._looked)
