@@ -33,6 +33,7 @@ from enclave_broker_core.testing.fakes import (
 )
 from enclave_broker_core.testing.faults import Faults
 from enclave_broker_core.testing.harness import open_harness
+from enclave_broker_core.testing.lives import Lives
 from enclave_broker_core.testing.offered import Offered
 from enclave_broker_core.testing.scripted_runtime import Code, ScriptedRuntime
 from enclave_broker_core.testing.scripted_tools import ScriptedProvider, streams
@@ -317,3 +318,25 @@ async def test_an_error_of_the_test_is_not_hidden_by_what_it_left() -> None:
             async with open_harness(LEAVING, Leaving(leave)):
                 raise KeyError("mine")
         others.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("happened", "said"),
+    [
+        ("+store +access", "not closed: access, store"),
+        ("+store +access +tools[0] -access -tools[0] -store", "closed out of turn: access"),
+        ("+access +access -access", "not closed: access"),
+        ("+store +access +tools[0] -store -tools[0] -access", None),
+        ("+access +tools[0] +access +tools[0] -tools[0] -access -access -tools[0]", None),
+    ],
+)
+def test_parts_close_each_before_those_that_opened_earlier(happened: str, said: str | None) -> None:
+    lives = Lives({})
+    lives.happened = [
+        ("opened" if text[0] == "+" else "closed", text[1:]) for text in happened.split()
+    ]
+    if said is None:
+        lives.require_closed()
+        return
+    with pytest.raises(AssertionError, match=said):
+        lives.require_closed()
