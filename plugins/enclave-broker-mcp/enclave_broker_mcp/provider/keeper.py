@@ -6,6 +6,7 @@ import logging
 import math
 import random
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -14,6 +15,7 @@ import anyio
 
 from enclave_broker_core.contracts import ToolContext
 from enclave_broker_core.errors import BrokerError
+from enclave_broker_core.redaction import Redactor
 
 from .catalog import Compiled
 from .config import McpConfig
@@ -41,12 +43,13 @@ Take = Callable[[Sequence[Definition], bool], Awaitable[None]]
 class Keeper:
     """Holds the connection of one server. ``health`` says how it is doing."""
 
-    def __init__(self, config: McpConfig, connect: Connect, take: Take) -> None:
+    def __init__(self, config: McpConfig, connect: Connect, take: Take, redactor: Redactor) -> None:
         self.health = Health("unhealthy", "it has not been started yet")
         self.tried = anyio.Event()
         self._config = config
         self._connect = connect
         self._take = take
+        self._redactor = redactor
         self._back_off = BackOff(random.random)
         self._connection: Connection | None = None
         self._closing = anyio.Event()
@@ -116,7 +119,8 @@ class Keeper:
             found = _first(problem)
             if isinstance(found, BrokerError):
                 return found.message
-            _log.error("the connection to %s failed", self._config.name, exc_info=problem)
+            trace = self._redactor.text("".join(traceback.format_exception(problem)))
+            _log.error("the connection to %s failed\n%s", self._config.name, trace.rstrip())
             return f"the connection failed: {type(found).__name__}"
         return f"it did not start within {seconds:g} s"
 

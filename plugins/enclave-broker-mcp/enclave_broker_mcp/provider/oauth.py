@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import httpx2
+from mcp.client.auth import OAuthFlowError
 from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 
 from enclave_broker_core.redaction import Redactor
 
+from .codes import FAILED
 from .config import ClientCredentials
+from .refusals import failure
+from .texts import line
 from .values import AskSecret, revealed
+
+LONGEST_REASON = 300
+
+
+class TokenClient(httpx2.AsyncClient):
+    """A client for which no token is the error of the request that wanted one."""
+
+    def __init__(self, redactor: Redactor, **options: Any) -> None:
+        super().__init__(**options)
+        self._redactor = redactor
+
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        try:
+            return await super().send(request, **options)
+        except OAuthFlowError as problem:
+            said = line(self._redactor.text(str(problem)), LONGEST_REASON)
+            response = failure(401, FAILED, f"there is no token for it: {said}")
+            response.request = request
+            return response
 
 
 class Tokens:

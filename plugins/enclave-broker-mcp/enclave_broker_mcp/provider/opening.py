@@ -44,7 +44,7 @@ async def open_server(config: McpConfig, context: OpenContext) -> AsyncIterator[
         async with connect(transport, config, context.base_dir, redactor, ending) as made:
             yield made
 
-    provider = McpProvider(config, connection, PinFile.of(config, context.base_dir))
+    provider = McpProvider(config, connection, PinFile.of(config, context.base_dir), redactor)
     failed: Exception | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(provider.keeper.run)

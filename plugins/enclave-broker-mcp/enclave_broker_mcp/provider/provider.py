@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from enclave_broker_core.contracts import Publish, Tool, ToolContext
 from enclave_broker_core.errors import BrokerError
+from enclave_broker_core.redaction import Redactor
 
 from .catalog import Compiled, Outcome, compile_tools
 from .config import McpConfig
@@ -33,8 +34,10 @@ class McpProvider:
     back. ``pins`` says what was accepted, if tools are pinned.
     """
 
-    def __init__(self, config: McpConfig, connect: Connect, pins: PinFile | None = None) -> None:
-        self.keeper = Keeper(config, connect, self.take)
+    def __init__(
+        self, config: McpConfig, connect: Connect, pins: PinFile | None, redactor: Redactor
+    ) -> None:
+        self.keeper = Keeper(config, connect, self.take, redactor)
         self.listed: Sequence[Compiled] = ()
         self.pins = pins
         self._config = config

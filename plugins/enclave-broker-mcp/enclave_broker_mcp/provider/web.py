@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import anyio
 import httpx2
@@ -19,7 +18,6 @@ from enclave_broker_network.streams import OutboundStream
 from enclave_broker_network.urls import parse_url
 from mcp.client._transport import TransportStreams
 from mcp.client.streamable_http import streamable_http_client
-from pydantic_core import from_json, to_json
 
 from enclave_broker_core.contracts import OpenContext
 from enclave_broker_core.errors import BrokerError
@@ -28,6 +26,7 @@ from enclave_broker_core.redaction import Redactor
 from .codes import BUSY, FAILED, TOO_LARGE, UNREACHABLE
 from .config import McpConfig
 from .ending import Ending
+from .refusals import failure, is_error
 from .values import revealed
 
 # What a request is not given up for at once: a call's own time is over before.
@@ -55,6 +54,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         own_headers: OwnHeaders,
         seconds: float,
         max_bytes: int,
+        redactor: Redactor,
         ending: Ending,
     ) -> None:
         self._outbound = outbound
@@ -62,6 +62,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         self._own_headers = own_headers
         self._seconds = seconds + GRACE
         self._max_bytes = max_bytes
+        self._redactor = redactor
         self._ending = ending
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -76,11 +77,11 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
                 stream = await stack.enter_async_context(self._outbound.stream(outgoing))
                 response = await self._response(request, stream, until, stack)
         except TimeoutError:
-            response = _failure(504, UNREACHABLE, f"no answer within {seconds:g} s")
+            response = failure(504, UNREACHABLE, f"no answer within {seconds:g} s")
         except AnswerTooLargeError as problem:
-            response = _failure(500, TOO_LARGE, problem.message)
+            response = failure(500, TOO_LARGE, problem.message)
         except BrokerError as problem:
-            response = _failure(500, UNREACHABLE, problem.message)
+            response = failure(500, UNREACHABLE, problem.message)
         finally:
             # Also when it is cancelled; what a stream needs has been taken off the stack.
             await stack.aclose()
@@ -122,8 +123,12 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             body += piece
             if len(body) > self._max_bytes:
                 raise AnswerTooLargeError(f"it has more than {self._max_bytes} bytes")
-        if stream.status >= 400 and self._is_message(request) and not _is_error(bytes(body)):
-            return self._refusal(request, stream)
+        if stream.status >= 400:
+            # The SDK logs what it is told of tokens.
+            text = self._redactor.text(body.decode("utf-8", "replace"))
+            body = bytearray(text.encode())
+            if self._is_message(request) and not is_error(bytes(body)):
+                return self._refusal(request, stream)
         return httpx2.Response(stream.status, headers=headers, content=bytes(body))
 
     def _is_message(self, request: httpx2.Request) -> bool:
@@ -137,8 +142,8 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         said = f"the server answered with status {status}"
         if status in _LATER:
             later = seconds_until(stream.header("retry-after"))
-            return _failure(status, BUSY, said, {} if later is None else {"retryAfter": later})
-        return _failure(status, FAILED, said)
+            return failure(status, BUSY, said, {} if later is None else {"retryAfter": later})
+        return failure(status, FAILED, said)
 
 
 class Events(httpx2.AsyncByteStream):
@@ -163,23 +168,6 @@ class Events(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._stack.aclose()
-
-
-def _failure(
-    status: int, code: int, message: str, data: Mapping[str, Any] | None = None
-) -> httpx2.Response:
-    error = {"code": code, "message": message} | ({"data": data} if data else {})
-    body = to_json({"jsonrpc": "2.0", "id": None, "error": error})
-    return httpx2.Response(status, headers={"content-type": "application/json"}, content=body)
-
-
-def _is_error(body: bytes) -> bool:
-    """Whether an answer of a status that is no success is the protocol's own error."""
-    try:
-        said = from_json(body)
-    except ValueError:
-        return False
-    return isinstance(said, dict) and said.get("jsonrpc") == "2.0" and "error" in said
 
 
 @asynccontextmanager
@@ -211,16 +199,21 @@ async def reach(
             )
         )
         seconds = max(config.timeout, config.start_timeout)
-        transport = GuardedTransport(outbound, url, own_headers, seconds, most, ending)
-        auth = None
-        if config.auth is not None:
+        transport = GuardedTransport(outbound, url, own_headers, seconds, most, redactor, ending)
+        if config.auth is None:
+            made = httpx2.AsyncClient(transport=transport, timeout=None, trust_env=False)
+        else:
             # Only who needs tokens waits for what asks for them.
-            from .oauth import authorising
+            from .oauth import TokenClient, authorising
 
-            auth = await authorising(config.auth, url, context.secret, redactor)
-        client = await stack.enter_async_context(
-            httpx2.AsyncClient(transport=transport, auth=auth, timeout=None, trust_env=False)
-        )
+            made = TokenClient(
+                redactor,
+                transport=transport,
+                auth=await authorising(config.auth, url, context.secret, redactor),
+                timeout=None,
+                trust_env=False,
+            )
+        client = await stack.enter_async_context(made)
         yield await stack.enter_async_context(
             streamable_http_client(url, http_client=client, max_sse_event_size=most)
         )

@@ -1,0 +1,311 @@
+"""Servers at URLs: who is reached, what is shown to them, and what they may answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from anyio.abc import ByteStream
+from enclave_broker_mcp.provider import health, keeper
+from enclave_broker_mcp.provider.config import McpConfig
+from enclave_broker_mcp.provider.errors import BusyServerError, ServerDownError, ServerError
+from provider_fixtures import invoke, opened, until
+from raw_http import RawServer, Received, answer, raw_server
+
+from enclave_broker_core.contracts import OpenContext
+from enclave_broker_core.errors import BrokerError, PluginError, ResultTooLargeError
+
+pytestmark = [
+    pytest.mark.anyio,
+    # httpx2's readers of events, which the SDK leaves to the collector: trio warns of that.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator object"),
+]
+
+JSON = ("Content-Type", "application/json")
+EVENTS = ("Content-Type", "text/event-stream")
+Call = Callable[[Any], bytes]
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "FIRST_RETRY", 0.05)
+    monkeypatch.setattr(keeper, "LISTING_PAUSE", 0.01)
+
+
+def said(number: Any, result: Any, *more: tuple[str, str]) -> bytes:
+    body = json.dumps({"jsonrpc": "2.0", "id": number, "result": result}).encode()
+    return answer(200, [JSON, *more], body)
+
+
+class Service:
+    """A server of the handshake's revisions; ``call`` answers what is called."""
+
+    def __init__(self, call: Call | None = None) -> None:
+        self.call = call or (lambda message: said(message["id"], {"content": []}))
+        self.session = "first"
+
+    def __call__(self, received: Received) -> bytes:
+        if received.method != "POST":
+            return answer(405)
+        message = json.loads(received.body)
+        method, number = message["method"], message.get("id")
+        if number is None:
+            return answer(202)
+        if method == "initialize":
+            version = message["params"]["protocolVersion"]
+            return said(
+                number,
+                {
+                    "protocolVersion": version,
+                    "capabilities": {"tools": {}},
+                    "serverInfo": {"name": "raw", "version": "1"},
+                },
+                ("Mcp-Session-Id", self.session),
+            )
+        if method == "server/discover":
+            return answer(400)
+        if received.header("mcp-session-id") != self.session:
+            return answer(404)
+        if method == "tools/list":
+            tools = [{"name": "do", "inputSchema": {"type": "object"}}]
+            return said(number, {"tools": tools})
+        return self.call(message)
+
+
+def config(server: RawServer, **more: Any) -> McpConfig:
+    given = {
+        "name": "web",
+        "url": f"{server.url}/mcp",
+        "network": {"schemes": ["http"], "allow_private": ["loopback"]},
+        "refresh": 0,
+    }
+    return McpConfig.model_validate(given | more)
+
+
+async def test_a_private_address_is_refused_unless_it_is_allowed() -> None:
+    async with raw_server(Service()) as server:
+        for network, why in (
+            ({"schemes": ["http"]}, "it has a loopback address"),
+            ({"allow_private": ["loopback"]}, "http is not among the allowed schemes"),
+        ):
+            with pytest.raises(PluginError, match=why):
+                async with opened(config(server, network=network)):
+                    pass
+        assert server.got == []
+
+
+async def test_headers_are_shown_to_the_server_as_they_are_at_each_request() -> None:
+    tokens = iter(f"secret-token-{number}" for number in range(100))
+
+    async def secret(name: str) -> str:
+        assert name == "TOKEN"
+        return next(tokens)
+
+    context = OpenContext(
+        "web", secret=secret, trace_headers=lambda: (("traceparent", "00-1-2-01"),)
+    )
+    async with raw_server(Service()) as server:
+        made = config(server, headers={"Authorization": "Bearer {secret:TOKEN}", "X-Plain": "it"})
+        async with opened(made, context) as provider:
+            assert await invoke(provider, "web:do") is None
+    shown = [one.header("authorization") for one in server.got]
+    assert len(shown) == len(set(shown)) > 3
+    assert {(one.header("x-plain"), one.header("traceparent")) for one in server.got} == {
+        ("it", "00-1-2-01")
+    }
+    assert {one.header("user-agent") for one in server.got} == {"enclave-broker"}
+
+
+async def test_a_secret_that_is_not_there_is_an_error_that_says_so() -> None:
+    async with raw_server(Service()) as server:
+        made = config(server, headers={"Authorization": "{secret:GONE}"})
+        with pytest.raises(PluginError, match="no secret source knows 'GONE'"):
+            async with opened(made):
+                pass
+    assert server.got == []
+
+
+@pytest.mark.parametrize(
+    ("answered", "kind", "why"),
+    [
+        (answer(401), ServerError, "the server answered with status 401"),
+        (answer(500, [JSON], b"{}"), ServerError, "the server answered with status 500"),
+        (answer(200, [JSON], b"not json"), ServerError, "Failed to parse JSON response"),
+        (answer(200, [("Content-Type", "text/html")], b"<p>"), ServerError, "Unexpected content"),
+        (answer(202), ServerError, "202 Accepted"),
+        (answer(303, [("Location", "https://elsewhere.example/")]), ServerError, "not followed"),
+        (answer(200, [JSON], b"x" * 200_000), ResultTooLargeError, "more than 100000 bytes"),
+        (answer(200, [EVENTS], b"data: " + b"x" * 200_000), ServerDownError, "SSE stream failed"),
+        (answer(200, [EVENTS], b": nothing\n\n"), ServerDownError, "without a response"),
+        (answer(200, [EVENTS], b"data: {}\n\n"), ServerError, "Failed to parse SSE message"),
+        (answer(200, [JSON, ("Content-Encoding", "gzip")], b"x" * 99), ServerDownError, "encoding"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else "",
+)
+async def test_an_answer_that_is_none_is_the_error_of_its_call(
+    answered: bytes, kind: type[BrokerError], why: str
+) -> None:
+    service = Service(lambda message: answered)
+    async with (
+        raw_server(service) as server,
+        opened(config(server, max_message_bytes=100_000)) as provider,
+    ):
+        with pytest.raises(kind, match=why) as caught:
+            await invoke(provider, "web:do")
+        assert len(caught.value.message) < 2100
+        service.call = lambda message: said(message["id"], {"content": []})
+        await until(lambda: provider.health.state == "healthy")
+        assert await invoke(provider, "web:do") is None
+
+
+async def test_a_server_that_answers_later_says_when() -> None:
+    later = answer(503, [("Retry-After", "7")])
+    async with (
+        raw_server(Service(lambda message: later)) as server,
+        opened(config(server)) as provider,
+    ):
+        with pytest.raises(BusyServerError) as caught:
+            await invoke(provider, "web:do")
+        assert (caught.value.retryable, caught.value.retry_after) == (True, 7.0)
+
+
+async def test_an_error_of_the_protocol_with_a_status_is_that_error() -> None:
+    error = {"jsonrpc": "2.0", "id": None, "error": {"code": -32602, "message": "No such thing"}}
+    refused = answer(400, [JSON], json.dumps(error).encode())
+    async with (
+        raw_server(Service(lambda message: refused)) as server,
+        opened(config(server)) as provider,
+    ):
+        with pytest.raises(ServerError, match="the server refuses the call: No such thing"):
+            await invoke(provider, "web:do")
+
+
+async def test_when_a_session_is_over_another_is_begun() -> None:
+    service = Service()
+    async with raw_server(service) as server, opened(config(server)) as provider:
+        assert await invoke(provider, "web:do") is None
+        service.session = "second"
+        with pytest.raises(ServerError):
+            await invoke(provider, "web:do")
+        await until(lambda: provider.health.state == "stale")
+        assert provider.health.reason == "it does not know the session any more"
+        await until(lambda: provider.health.state == "healthy")
+        assert await invoke(provider, "web:do") is None
+
+
+async def test_one_that_goes_away_is_reached_again_when_it_is_back() -> None:
+    service, gone = Service(), False
+
+    async def there(received: Received, stream: ByteStream) -> None:
+        if not gone:
+            await stream.send(service(received))
+
+    async with raw_server(there) as server, opened(config(server)) as provider:
+        assert await invoke(provider, "web:do") is None
+        gone = True
+        with pytest.raises(ServerDownError, match=r"the connection to web broke: 127\.0\.0\.1"):
+            await invoke(provider, "web:do")
+        await until(lambda: provider.health.state == "stale")
+        with pytest.raises(ServerDownError, match="web can't be reached now"):
+            await invoke(provider, "web:do")
+        gone = False
+        await until(lambda: provider.health.state == "healthy")
+        assert await invoke(provider, "web:do") is None
+
+
+async def test_a_server_that_hangs_hangs_nobody() -> None:
+    async def hang(received: Received, stream: ByteStream) -> None:
+        await stream.receive()
+
+    async with raw_server(hang) as server:
+        with pytest.raises(PluginError, match=r"it did not start within 0\.3 s"):
+            async with opened(config(server, start_timeout=0.3)):
+                pass
+
+
+async def test_nothing_is_known_of_a_server_that_is_not_there() -> None:
+    async with raw_server(Service()) as server:
+        made = config(server, required=False)
+    async with opened(made) as provider:
+        assert list(await provider.tools()) == []
+        assert provider.health.state == "unhealthy"
+        assert "127.0.0.1 can't be reached" in provider.health.reason
+
+
+# Tokens
+
+
+class Guarded(Service):
+    """Wants a token, and says where there are some: at its own origin, as small ones do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.issued = 0
+        self.valid: set[str] = set()
+        self.url = ""
+        self.refuses = False
+
+    def __call__(self, received: Received) -> bytes:
+        if received.target == "/.well-known/oauth-protected-resource/mcp":
+            about = {"resource": f"{self.url}/mcp", "authorization_servers": [self.url]}
+            return answer(200, [JSON], json.dumps(about).encode())
+        if received.target == "/.well-known/oauth-authorization-server":
+            about = {
+                "issuer": self.url,
+                "authorization_endpoint": f"{self.url}/authorize",
+                "token_endpoint": f"{self.url}/token",
+                "grant_types_supported": ["client_credentials"],
+                "token_endpoint_auth_methods_supported": ["client_secret_basic"],
+            }
+            return answer(200, [JSON], json.dumps(about).encode())
+        if received.target == "/token":
+            if self.refuses:
+                said_no = b'{"error": "invalid_client", "error_description": "No: open-sesame-1"}'
+                return answer(400, [JSON], said_no)
+            self.issued += 1
+            self.valid = {f"token-number-{self.issued}"}
+            token = {"access_token": f"token-number-{self.issued}", "token_type": "Bearer"}
+            return answer(200, [JSON], json.dumps(token).encode())
+        if received.header("authorization") not in {f"Bearer {token}" for token in self.valid}:
+            where = (
+                f'Bearer resource_metadata="{self.url}/.well-known/oauth-protected-resource/mcp"'
+            )
+            return answer(401, [("WWW-Authenticate", where)])
+        return super().__call__(received)
+
+
+def authorised(server: RawServer) -> McpConfig:
+    auth = {
+        "type": "client_credentials",
+        "issuer": server.url,
+        "client_id": "me",
+        "client_secret": "open-sesame-1",
+    }
+    return config(server, auth=auth)
+
+
+async def test_a_token_is_fetched_and_fetched_again() -> None:
+    service = Guarded()
+    async with raw_server(service) as server:
+        service.url = server.url
+        async with opened(authorised(server)) as provider:
+            assert await invoke(provider, "web:do") is None
+            assert service.issued == 1
+            service.valid.clear()
+            assert await invoke(provider, "web:do") is None
+            assert service.issued == 2
+
+
+async def test_no_token_is_an_error_without_the_secret(caplog: pytest.LogCaptureFixture) -> None:
+    service = Guarded()
+    service.refuses = True
+    async with raw_server(service) as server:
+        service.url = server.url
+        with pytest.raises(PluginError) as caught:
+            async with opened(authorised(server)):
+                pass
+    assert "sesame" not in caught.value.message
+    assert "there is no token for it: Token exchange failed (400)" in caught.value.message
+    assert "sesame" not in caplog.text
