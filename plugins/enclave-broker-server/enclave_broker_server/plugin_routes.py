@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
@@ -37,9 +37,12 @@ class PluginRoutes:
     ) -> None:
         self._broker = broker
         self._passed = [(name, name.encode()) for name in passed]
-        self.traits: Mapping[str, RouteTraits] = {
-            path: traits for route in routes for path, traits in _traits(route, own)
-        }
+        self.traits: dict[str, RouteTraits] = {}
+        for route in routes:
+            for path, traits in _traits(route, own):
+                if path in self.traits:
+                    raise ConfigError(f"two routes of plugins have the path {path!r}")
+                self.traits[path] = traits
 
     def of(self, path: str) -> RouteTraits:
         return self.traits.get(path, USUAL)
