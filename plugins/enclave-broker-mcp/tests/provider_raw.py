@@ -15,9 +15,10 @@ table: dict[str, Any] = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
 seen: list[Any] = []
 own_id = 0
 
+MODERN = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
 NAMES = (
     *("ask", "close", "deep", "die", "echo", "error", "flood", "garbage", "hang", "huge"),
-    *("log", "odd", "pings", "seen", "refresh"),
+    *("input", "log", "odd", "pings", "seen", "refresh"),
 )
 TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in NAMES]
 
@@ -40,6 +41,8 @@ def answer(number: Any, result: Any) -> None:
 
 
 def text(said: str, **more: Any) -> Any:
+    if table.get("modern"):
+        more["resultType"] = "complete"
     return {"content": [{"type": "text", "text": said}], **more}
 
 
@@ -133,6 +136,18 @@ def call(number: Any, name: str, given: Any, token: Any) -> None:
         answer(number, text("done"))
 
 
+def wanted(number: Any, params: Any) -> None:
+    """An answer of the newest revision: what it wants first, until it has it often enough."""
+    given = params["arguments"]
+    times = int(params.get("requestState", 0))
+    if times == given["times"]:
+        answer(number, {**text(json.dumps(params.get("inputResponses"))), "resultType": "complete"})
+        return
+    asked = {f"q{n}": given["request"] for n in range(given.get("questions", 1))}
+    more = {"inputRequests": asked, "requestState": str(times + 1)}
+    answer(number, {"resultType": "input_required", **more})
+
+
 def main() -> None:
     start = table.get("start")
     if start == "exit":
@@ -150,7 +165,10 @@ def main() -> None:
         message = get()
         method, number = message.get("method"), message.get("id")
         params = message.get("params", {})
-        if method == "initialize":
+        if method == "server/discover" and table.get("modern"):
+            answer(number, {**MODERN, "supportedVersions": ["2026-07-28"], "capabilities": {}})
+            seen.append(params["_meta"]["io.modelcontextprotocol/clientCapabilities"])
+        elif method == "initialize":
             if table.get("version"):
                 params["protocolVersion"] = table["version"]
             answer(
@@ -164,7 +182,9 @@ def main() -> None:
             )
             seen.append(params["capabilities"])
         elif method == "tools/list":
-            answer(number, listed(params))
+            answer(number, {**MODERN, **listed(params)})
+        elif method == "tools/call" and params["name"] == "input":
+            wanted(number, params)
         elif method == "tools/call":
             token = params.get("_meta", {}).get("progressToken")
             call(number, params["name"], params.get("arguments", {}), token)
