@@ -121,7 +121,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(
     modules = {
         str(file.relative_to(folder))
         for file in (folder / package).rglob("*")
-        if file.is_file() and file.suffix != ".pyc"
+        if file.is_file() and file.suffix != ".pyc" and ".ruff_cache" not in file.parts
     }
     assert {name for name in names if not name.startswith(f"{info}/")} == modules
     assert f"{package}/py.typed" in modules

@@ -25,6 +25,9 @@ KINDS: Mapping[str, str] = {
     "limiter": "A limiter",
     "middleware": "A middleware",
     "runtime": "A runtime",
+    "sink": "An event sink",
+    "secrets": "A secret source",
+    "authenticator": "An authenticator",
 }
 
 # What would have another meaning under its own name before it is copied.
@@ -65,11 +68,13 @@ def files_of(kind: str, names: Names, license: str | None = None) -> dict[str, s
 
 
 def _files(folder: Traversable, above: str = "") -> Iterator[tuple[str, str]]:
-    """Each file with its path; of a package that is installed some are compiled, too."""
+    """Each file with its path, without what Python and linters leave in a folder."""
     for item in folder.iterdir():
-        if item.is_dir() and item.name != "__pycache__":
+        if item.name == "__pycache__" or item.name.startswith("."):
+            continue
+        if item.is_dir():
             yield from _files(item, f"{above}{item.name}/")
-        elif item.is_file():
+        else:
             name = _DOTTED.get(item.name, item.name)
             yield f"{above}{name}", item.read_text(encoding="utf-8")
 
