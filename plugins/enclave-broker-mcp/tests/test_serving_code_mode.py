@@ -40,6 +40,7 @@ async def test_three_tools_are_all_that_a_client_sees(era: str) -> None:
         assert broker.stats().open_sessions == 0
         assert tools["search_tools"].annotations.read_only_hint is True
         assert "python" in tools["run_code"].description
+        assert tools["run_code"].input_schema["properties"]["code"]["description"] == "The code."
         with pytest.raises(MCPError, match="Unknown tool: say"):
             await client.call_tool("say", {})
 

@@ -11,7 +11,7 @@ from enclave_broker_server.settings import ServerSettings
 from mcp.shared.exceptions import MCPError
 from mcp_served import ACCEPT, BOTH_ERAS, add_tools, initialize, listed, rpc, served, texts
 
-from enclave_broker_core import Broker, Principal
+from enclave_broker_core import Broker, Principal, ToolContext
 
 
 @pytest.fixture
@@ -180,6 +180,23 @@ async def test_other_roles_are_another_session_of_the_broker() -> None:
     assert before.principal is not None
     assert after.principal is not None
     assert (before.principal.roles, after.principal.roles) == ({"reader"}, {"writer"})
+
+
+@eras
+async def test_tools_may_pass_on_the_headers_that_the_server_lets_them(era: str) -> None:
+    broker = Broker()
+
+    @broker.tool("passed", secrets=["caller:x-token"])
+    async def passed(context: ToolContext) -> int:
+        return len(context.secret("caller:x-token"))
+
+    settings = ServerSettings(pass_headers=("x-token",))
+    async with (
+        broker,
+        served(broker, settings=settings) as server,
+        server.client(era=era, headers={"x-token": "one-two-three"}) as client,
+    ):
+        assert texts(await client.call_tool("passed", {})) == ["13"]
 
 
 async def test_web_pages_of_allowed_origins_may_send_what_the_protocol_needs() -> None:

@@ -9,7 +9,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 from mcp_served import ADA, BOTH_ERAS, add_tools, call, direct, texts
 
-from enclave_broker_core import AccessController, Broker, Principal, SessionLimits
+from enclave_broker_core import AccessController, Broker, Principal, SessionLimits, ToolContext
 from enclave_broker_core.calls import ToolCall
 from enclave_broker_core.contracts import CallNext
 from enclave_broker_core.errors import BrokerError, StoreError
@@ -90,6 +90,19 @@ async def test_results_and_arguments_have_the_sessions_limits() -> None:
         too_many = await client.call_tool("say", {"text": "x" * 300})
     assert large.structured_content["code"] == "RESULT_TOO_LARGE"
     assert too_many.structured_content["code"] == "VALIDATION_ERROR"
+
+
+async def test_a_tool_that_calls_what_is_not_there_is_there_itself() -> None:
+    broker = Broker()
+
+    @broker.tool("outer:one")
+    async def outer(context: ToolContext) -> None:
+        await context.call("nothing")
+
+    async with broker, direct(broker) as client:
+        for name in ("outer_one", "outer:one"):
+            failed = await client.call_tool(name, {})
+            assert failed.structured_content["code"] == "UNKNOWN_TOOL"
 
 
 # The session

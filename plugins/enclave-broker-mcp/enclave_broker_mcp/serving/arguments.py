@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from enclave_broker_core.functions import arguments_error
+from enclave_broker_core.models import Frozen
 
 
-class OwnArguments(BaseModel):
-    """The base of them: nothing else is taken."""
+class OwnArguments(Frozen):
+    """The base of them: nothing else is taken, and nothing is converted."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(strict=True)
 
     @classmethod
     def of(cls, tool: str, given: Mapping[str, Any]) -> Self:

@@ -25,11 +25,19 @@ async def call_tool(
             result = await _followed(context, session, name, arguments)
         else:
             result = await session.call(name, arguments)
-    except UnknownToolError:
-        raise unknown_tool(name) from None
+    except UnknownToolError as error:
+        # A tool that is there may have called one that is not: that is its own error.
+        if not await _is_shown(session, name):
+            raise unknown_tool(name) from None
+        return failed(error)
     except BrokerError as error:
         return failed(error)
     return succeeded(result)
+
+
+async def _is_shown(session: Session, name: str) -> bool:
+    visible = await session.visible_tools()
+    return name in visible or any(spec.name == name for spec in visible.values())
 
 
 async def _followed(
