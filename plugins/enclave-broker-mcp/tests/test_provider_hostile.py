@@ -82,6 +82,7 @@ async def test_what_a_dying_server_wrote_is_logged_without_its_secrets(
         async with opened(config):
             pass
     assert "raw: no such database, password=[secret]" in caplog.messages
+    assert "raw wrote at its end: no such database, password=[secret]" in caplog.messages
     assert "open-sesame" not in caplog.text
 
 
@@ -150,6 +151,14 @@ async def test_a_flood_of_messages_is_read_to_its_end_and_progress_is_thinned_ou
         assert await invoke(provider, "raw:flood", context, times=2000) == "done"
         took = time.monotonic() - began
     assert len(context.log_entries) <= 2 * (2 + took / 0.2)
+
+
+async def test_the_code_of_a_closed_connection_is_many_a_server_s_own() -> None:
+    async with opened(raw()) as provider:
+        with pytest.raises(ServerError, match="the server refuses the call: It is full") as caught:
+            await invoke(provider, "raw:error", code=0, said="It is full")
+        assert not isinstance(caught.value, ServerDownError)
+        assert provider.health.state == "healthy"
 
 
 @pytest.mark.parametrize("place", ["ahead", "behind"])

@@ -65,7 +65,10 @@ class Service:
                 ("Mcp-Session-Id", self.session),
             )
         if method == "server/discover":
-            return answer(400)
+            # As the SDK for TypeScript does: the code is not for closed connections only.
+            error = {"code": -32000, "message": "Bad Request: Server not initialized"}
+            body = json.dumps({"jsonrpc": "2.0", "id": None, "error": error}).encode()
+            return answer(400, [JSON], body)
         if received.header("mcp-session-id") != self.session:
             return answer(404)
         if method == "tools/list":

@@ -44,6 +44,9 @@ _LOOK_AGAIN = frozenset(
     }
 )
 
+# How it begins what it says of a connection, or of one answer, that broke.
+_OF_THE_SDK = ("Connection closed", "SSE stream ")
+
 CallAnswer = types.CallToolResult | types.InputRequiredResult
 
 
@@ -164,7 +167,7 @@ class Connection:
         said = visible(self._redactor.text(problem.message), LONGEST_MESSAGE)
         if problem.code in _LOOK_AGAIN:
             self.tools_changed()  # perhaps: the tool, or the server, is not as it was
-        if problem.code in (types.CONNECTION_CLOSED, UNREACHABLE):
+        if problem.code == UNREACHABLE or self._is_closed(problem):
             said = self.ending.reason or said
             raise ServerDownError(
                 f"the connection to {self._config.name} broke: {said}", retry_after=1.0
@@ -173,6 +176,11 @@ class Connection:
             later = problem.data.get("retryAfter") if isinstance(problem.data, dict) else None
             raise BusyServerError(said, retry_after=later if isinstance(later, float) else None)
         raise ServerError(f"{what}: {said}" if said else what)
+
+    def _is_closed(self, problem: MCPError) -> bool:
+        """Many servers have the code for errors of their own."""
+        own = self.ended.is_set() or problem.message.startswith(_OF_THE_SDK)
+        return problem.code == types.CONNECTION_CLOSED and own
 
     async def listen(self) -> None:
         """Have ``changed`` set by a server of the newest revision, which has to be asked for that.

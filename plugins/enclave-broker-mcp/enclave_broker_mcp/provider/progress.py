@@ -45,4 +45,5 @@ class Progress:
         for name, value in (("progress", done), ("total", total)):
             if value is not None and math.isfinite(value):
                 numbers[name] = int(value) if value.is_integer() else value
-        await self._context.log("info", line(message or "", LONGEST_MESSAGE), numbers)
+        said = line(message or "", LONGEST_MESSAGE) or "progress"
+        await self._context.log("info", said, numbers)

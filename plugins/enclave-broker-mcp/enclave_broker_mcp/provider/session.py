@@ -24,8 +24,6 @@ from .config import McpConfig
 from .errors import ServerError
 from .gate import Incoming, Outgoing
 
-_NOT_ITS_ANSWER = frozenset({types.CONNECTION_CLOSED, UNREACHABLE})
-
 
 class ToolSession(ClientSession):
     """A session that has nothing checked by a server's own schema in the SDK's way.
@@ -69,8 +67,8 @@ async def negotiate(session: ToolSession, config: McpConfig) -> None:
                 await session.discover()
                 return
             except (MCPError, RuntimeError, ValidationError) as problem:
-                # Only an old server's answer: of what failed below it the caller is to know.
-                if isinstance(problem, MCPError) and problem.code in _NOT_ITS_ANSWER:
+                # It is an old server's answer, unless there was none.
+                if isinstance(problem, MCPError) and problem.code == UNREACHABLE:
                     raise
         await session.initialize()
     except (RuntimeError, ValidationError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 
 import anyio
 from anyio.abc import ByteReceiveStream
@@ -20,8 +21,13 @@ PER_SECOND = 1.0
 _LONGEST_READ = 8 * 1024
 
 
-async def pass_on(stream: ByteReceiveStream, name: str, redactor: Redactor) -> None:
-    """Log the lines until the stream ends. Of many at once some are left out, and counted."""
+async def pass_on(
+    stream: ByteReceiveStream, name: str, redactor: Redactor, newest: deque[bytes]
+) -> None:
+    """Log the lines until the stream ends. Of many at once some are left out, and counted.
+
+    ``newest`` has the last ones as they came, also of those that were left out.
+    """
     left, last, left_out = AT_ONCE, time.monotonic(), 0
     pending = b""
     async for chunk in stream:
@@ -29,6 +35,9 @@ async def pass_on(stream: ByteReceiveStream, name: str, redactor: Redactor) -> N
         # Not in the middle of what may be a secret: the rest of an endless line is dropped.
         pending = pending if len(pending) <= _LONGEST_READ else b""
         for text in lines:
+            if not text.strip():
+                continue
+            newest.append(text[:_LONGEST_READ])
             now = time.monotonic()
             left = min(AT_ONCE, left + (now - last) * PER_SECOND)
             last = now
@@ -39,9 +48,10 @@ async def pass_on(stream: ByteReceiveStream, name: str, redactor: Redactor) -> N
             if left_out:
                 _log.info("%s: %d lines were left out", name, left_out)
                 left_out = 0
-            said = line(
-                redactor.text(text[:_LONGEST_READ].decode("utf-8", "replace")), LONGEST_LINE
-            )
-            if said:
-                _log.info("%s: %s", name, said)
+            _log.info("%s: %s", name, shown(text, redactor))
         await anyio.lowlevel.checkpoint()
+
+
+def shown(text: bytes, redactor: Redactor) -> str:
+    """A line as it may stand in a log."""
+    return line(redactor.text(text[:_LONGEST_READ].decode("utf-8", "replace")), LONGEST_LINE)

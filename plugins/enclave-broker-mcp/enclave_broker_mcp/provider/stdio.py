@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import subprocess
+from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from .codes import TOO_LARGE
 from .ending import Ending
 from .errors import ServerError
 from .pace import Pace
-from .stderr import pass_on
+from .stderr import pass_on, shown
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ UNREAD = 30.0
 PARTING = 2.0
 # How long after its output it may come to its end, for its code to be known.
 LAST_WORD = 0.5
+LAST_LINES = 5
 _WAITING = 256
 _POLL = 0.01
 _BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError, ConnectionError, OSError)
@@ -82,9 +84,10 @@ async def run_program(
     arriving, reading = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     writing, leaving = anyio.create_memory_object_stream[SessionMessage](_WAITING)
     pipes = _Pipes(process, name, max_bytes, ending)
+    newest: deque[bytes] = deque(maxlen=LAST_LINES)
     async with anyio.create_task_group() as tasks:
         try:
-            tasks.start_soon(_errors, process, name, redactor)
+            tasks.start_soon(_errors, process, name, redactor, newest)
             tasks.start_soon(pipes.read, arriving)
             tasks.start_soon(pipes.write, leaving, arriving)
             yield reading, writing
@@ -93,13 +96,17 @@ async def run_program(
             with anyio.CancelScope(shield=True):
                 for stream in (reading, writing):
                     stream.close()
+                by_itself = process.returncode
                 await _stop(process)
+            if by_itself and newest:
+                said = " | ".join(shown(text, redactor) for text in newest)
+                _log.warning("%s wrote at its end: %s", name, said)
             tasks.cancel_scope.cancel()
 
 
-async def _errors(process: Process, name: str, redactor: Redactor) -> None:
+async def _errors(process: Process, name: str, redactor: Redactor, newest: deque[bytes]) -> None:
     with suppress(*_BROKEN):
-        await pass_on(_piped(process.stderr), name, redactor)
+        await pass_on(_piped(process.stderr), name, redactor, newest)
 
 
 def _piped(stream: _PipeT | None) -> _PipeT:
