@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from enclave_broker_cli.new_plugin import LONGEST_NAME, write
@@ -80,13 +81,19 @@ def test_their_tests_pass(place: Path) -> None:
     first, *others = NAMES.values()
     settings = [(place / name / "pyproject.toml").read_text() for name in (first, *others)]
     assert len({text[text.index("[tool.pytest") :] for text in settings}) == 1
-    printed = run(
+    run(
         place,
         *("pytest", "-p", "no:cacheprovider", "-q", "-c", "pyproject.toml"),
-        *("tests", *(f"../{name}/tests" for name in others)),
+        *("--junit-xml", "../passed.xml", "tests", *(f"../{name}/tests" for name in others)),
         below=first,
     )
-    assert re.search(r"^[0-9]+ passed", printed, re.MULTILINE), printed
+    cases = ElementTree.parse(place / "passed.xml").iter("testcase")
+    passed = {case.attrib["classname"].removeprefix("tests.") for case in cases}
+    modules = [path.stem for path in place.glob("*/tests/test_*.py")]
+    assert len(modules) == 2 * len(KINDS)
+    assert passed >= set(modules)
+    # The suite of each kind is a class in the first of its two modules.
+    assert len([one for one in passed if ".Test" in one]) == len(KINDS)
 
 
 @pytest.mark.skipif(not find_spec("mypy"), reason="mypy: pip install mypy")
