@@ -272,11 +272,13 @@ async def test_a_thread_that_is_left_behind_is_found() -> None:
     async def leave() -> None:
         thread.start()
 
-    with pytest.raises(AssertionError, match="threads are left behind: forgotten"):
-        async with open_harness(LEAVING, Leaving(leave)):
-            pass
-    end.set()
-    thread.join()
+    try:
+        with pytest.raises(AssertionError, match="threads are left behind: forgotten"):
+            async with open_harness(LEAVING, Leaving(leave)):
+                pass
+    finally:
+        end.set()
+        thread.join()
 
 
 async def test_a_task_that_is_left_behind_is_found() -> None:
@@ -293,19 +295,21 @@ async def test_a_task_that_is_left_behind_is_found() -> None:
 
 async def test_a_handler_that_does_not_stop_is_found() -> None:
     end, begun = threading.Event(), anyio.Event()
-    with pytest.raises(AssertionError, match="1 threads were abandoned"):
-        async with open_harness({"plugins": ["memory"]}) as harness:
 
-            @harness.broker.tool("stuck")
-            def stuck(ctx: ToolContext) -> None:
-                anyio.from_thread.run_sync(begun.set)
-                end.wait()
+    def stuck(ctx: ToolContext) -> None:
+        anyio.from_thread.run_sync(begun.set)
+        end.wait()
 
-            async with harness.broker.session() as session, anyio.create_task_group() as tasks:
-                tasks.start_soon(session.call, "stuck")
-                await begun.wait()
-                tasks.cancel_scope.cancel()
-    end.set()
+    try:
+        with pytest.raises(AssertionError, match="1 threads were abandoned"):
+            async with open_harness({"plugins": ["memory"]}) as harness:
+                harness.broker.tools({"stuck": stuck})
+                async with harness.broker.session() as session, anyio.create_task_group() as tasks:
+                    tasks.start_soon(session.call, "stuck")
+                    await begun.wait()
+                    tasks.cancel_scope.cancel()
+    finally:
+        end.set()
 
 
 async def test_an_error_of_the_test_is_not_hidden_by_what_it_left() -> None:
