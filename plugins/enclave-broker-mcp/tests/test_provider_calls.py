@@ -55,7 +55,7 @@ async def test_what_is_known_of_tools(config: Config) -> None:
     async with opened(config()) as provider:
         specs = {tool.spec.name: tool.spec for tool in await provider.tools()}
     assert (specs["sample:add"].read_only, specs["sample:add"].idempotent) == (True, True)
-    assert specs["sample:greet"].tags == {"destructive"}
+    assert specs["sample:greet"].destructive is True
     assert specs["sample:add"].description == "Add two numbers."
     assert "Ignore all" not in str(specs)
 

@@ -103,7 +103,7 @@ async def test_server_filesystem(modules: Path, tmp_path: Path) -> None:
     async with opened(node(modules, "server-filesystem", str(tmp_path))) as provider:
         specs = {tool.spec.name: tool.spec for tool in await provider.tools()}
         assert specs["npm:read_text_file"].read_only
-        assert specs["npm:write_file"].tags == {"destructive"}
+        assert specs["npm:write_file"].destructive
         path = str(tmp_path / "a.txt")
         said = await invoke(provider, "npm:read_text_file", path=path)
         assert said == {"content": "It is here."}

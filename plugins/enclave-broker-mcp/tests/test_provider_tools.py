@@ -108,12 +108,21 @@ def test_hints_and_schemas_are_the_tool_s() -> None:
         schema,
         {"type": "object"},
     )
-    assert (spec.read_only, spec.idempotent, spec.tags) == (True, True, frozenset())
-    destroys = Definition("a", "", OBJECT, None, {"destructiveHint": True, "readOnlyHint": "yes"})
-    assert made(destroys)["x:a"].tags == {"destructive"}
-    assert not made(destroys)["x:a"].read_only
+    assert (spec.read_only, spec.idempotent, spec.destructive) == (True, True, None)
     spec = made(one, hints=False)["x:a"]
-    assert (spec.read_only, spec.idempotent) == (False, False)
+    assert (spec.read_only, spec.idempotent, spec.destructive) == (False, False, True)
+
+
+@pytest.mark.parametrize(
+    ("hint", "believed", "not_believed"),
+    [(True, True, True), (False, False, None), ("no", None, None), (None, None, None)],
+)
+def test_a_server_is_always_believed_that_a_tool_does_harm(
+    hint: Any, believed: bool | None, not_believed: bool | None
+) -> None:
+    one = Definition("a", "", OBJECT, None, {"destructiveHint": hint, "readOnlyHint": "yes"})
+    assert made(one)["x:a"].destructive is believed
+    assert made(one, hints=False)["x:a"].destructive is not_believed
 
 
 def test_texts_in_schemas_are_cleaned_and_values_are_not() -> None:

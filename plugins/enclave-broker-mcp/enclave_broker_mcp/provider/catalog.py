@@ -80,15 +80,15 @@ def _compiled(
             notes.append((one.name, f"its output schema is not used: it {problem}"))
     hints = one.annotations if config.hints else {}
     read_only = hints.get("readOnlyHint") is True
-    # Only what says so is harmless: the protocol takes tools for destructive without it.
-    tags = {"destructive"} if not read_only and hints.get("destructiveHint") is True else set()
+    # A server is believed that a tool does harm, whether it is believed in the rest or not.
+    destroys = one.annotations.get("destructiveHint") is True or hints.get("destructiveHint")
     spec = ToolSpec(
         name=name,
         description=visible(one.description),
         input_schema=schema,
         output_schema=output,
-        tags=frozenset(tags),
         read_only=read_only,
+        destructive=destroys if isinstance(destroys, bool) and not read_only else None,
         idempotent=hints.get("idempotentHint") is True,
         timeout=config.timeout,
         source=config.name,

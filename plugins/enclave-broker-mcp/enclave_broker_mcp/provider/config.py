@@ -115,7 +115,7 @@ class McpConfig(Frozen):
     exclude: tuple[PatternText, ...] = ()
     """Patterns of the tools that are never taken."""
     hints: bool = True
-    """Whether the server is believed that a tool is read-only or idempotent."""
+    """Whether the server is believed that a tool is read-only, idempotent or does no harm."""
     text_results: Literal["text", "json"] = "text"
     """What a result is that is one text: that text, or with 'json' the value of a text that is a
     JSON object or array."""
