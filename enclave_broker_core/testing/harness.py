@@ -97,7 +97,7 @@ class BrokerHarness:
     """An open broker, and what happened in it; ``open_harness`` makes it.
 
     ``setup`` is what a server gets, ``lives`` when the parts opened and closed, ``folder``
-    where the configuration's relative paths begin. All of it can be read after the end too.
+    where its files are. All of it can be read after the end too.
     """
 
     def __init__(
@@ -207,7 +207,8 @@ async def open_harness(
     ``config`` is a TOML text, a mapping of the same shape, or a path; ``plugins`` are objects
     or modules that are taken as plugins besides the installed ones. ``files`` is name → text
     of what is put beside it, ``faults`` is place → what goes wrong with the part there:
-    ``{"store": faults}``. All is in ``folder``, a temporary one unless given. Variables like
+    ``{"store": faults}``. All is in ``folder``, a temporary one unless given, where relative
+    paths begin; those of a ``Path`` begin where that is. Variables like
     ``ENCLAVE_BROKER__STORE__URL`` count only with ``environment``. Without an ``[audit]``
     there is one, in the folder.
 
@@ -244,6 +245,7 @@ async def open_harness(
 
 def _sources(config: str | Source | None, folder: Path, files: Mapping[str, str]) -> list[Source]:
     """The configuration as a list of files and mappings; the first is a file in the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
