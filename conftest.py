@@ -84,11 +84,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     part = config.getoption("--part")
-    if part == "all" or not collection_path.name.startswith("test_"):
+    if part == "all":
         return None
     path = collection_path.relative_to(ROOT).as_posix()
     once = path not in EACH and any(path == one or path.startswith(f"{one}/") for one in ONCE)
-    return True if once is (part == "each") else None
+    if collection_path.name.startswith("test_"):
+        return True if once is (part == "each") else None
+    # What a folder has for its tests, such as servers, is not even read without one.
+    if part == "each" and once and not any(one.startswith(f"{path}/") for one in EACH):
+        return True
+    return None
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -86,11 +86,11 @@ def test_all_versions_are_the_same() -> None:
 def test_the_requirements_name_every_path() -> None:
     paths = ["." if folder == ROOT else f"./plugins/{folder.name}" for folder in ALL]
     standard = lines_of(ROOT / "requirements" / "standard.txt")
-    development = lines_of(ROOT / "requirements" / "development.txt")
+    tests = lines_of(ROOT / "requirements" / "tests.txt")
     assert {line for line in standard if line.startswith(".")} <= set(paths)
     assert not [line for line in standard if line.startswith("enclave-broker")]
     assert standard[0] == "."
-    assert sorted(line for line in development if line.startswith("-e")) == sorted(
+    assert sorted(line for line in tests if line.startswith("-e")) == sorted(
         f"-e {path}" for path in paths
     )
 
