@@ -6,6 +6,7 @@ arguments, environment, directory and streams, which begins at ``main()`` and en
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import json
 import os
@@ -13,12 +14,42 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from tempfile import TemporaryFile
 
 SECONDS = 60
-EXIT_BYTES = 4
+NUMBER_BYTES = 4
+
+
+class Started:
+    """A run that may be going on."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._id = self._received()
+        self._code: int | None = None
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self._id, number)
+
+    def wait(self) -> int:
+        """Its exit code; or the number of the signal that ended it, negative."""
+        if self._code is None:
+            self._code = self._received()
+        return self._code
+
+    def kill(self) -> None:
+        if self._code is None:
+            with suppress(ProcessLookupError):
+                self.send_signal(signal.SIGKILL)
+            self.wait()
+
+    def _received(self) -> int:
+        data = self._connection.recv(NUMBER_BYTES, socket.MSG_WAITALL)
+        assert data, "the process that forks has ended"
+        return int.from_bytes(data, signed=True)
 
 
 class ForkedProgram:
@@ -26,6 +57,7 @@ class ForkedProgram:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self._last: Started | None = None
 
     def run(
         self,
@@ -40,24 +72,34 @@ class ForkedProgram:
         ``merged`` is as ``2>&1``.
         """
         with (
-            TemporaryFile("w+") as request,
             TemporaryFile("w+", encoding="utf-8") as given,
             TemporaryFile("w+", encoding="utf-8") as out,
             TemporaryFile("w+", encoding="utf-8") as err,
         ):
-            json.dump([list(arguments), dict(environment), os.getcwd()], request)
             given.write(stdin)
-            for file in (request, given):
-                file.seek(0)
+            given.seek(0)
             last = out if merged else err
-            sent = [file.fileno() for file in (request, given, out, last)]
-            socket.send_fds(self._connection, [b"."], sent)
-            end = self._connection.recv(EXIT_BYTES)
-            assert end, "the process that forks has ended"
-            code = int.from_bytes(end, signed=True)
+            streams = [given.fileno(), out.fileno(), last.fileno()]
+            code = self.start(arguments, environment, streams).wait()
             for file in (out, err):
                 file.seek(0)
             return subprocess.CompletedProcess(list(arguments), code, out.read(), err.read())
+
+    def start(
+        self, arguments: Sequence[str], environment: Mapping[str, str], streams: Sequence[int]
+    ) -> Started:
+        """One run, which has these three streams; a terminal as stdin is its own.
+
+        It begins when the one before has ended.
+        """
+        if self._last is not None:
+            self._last.wait()
+        with TemporaryFile("w+") as request:
+            json.dump([list(arguments), dict(environment), os.getcwd()], request)
+            request.seek(0)
+            socket.send_fds(self._connection, [b"."], [request.fileno(), *streams])
+            self._last = Started(self._connection)
+        return self._last
 
 
 @contextmanager
@@ -83,10 +125,11 @@ def _serve(connection: socket.socket) -> None:
         if child == 0:
             connection.close()
             return _begin(*files)
-        end = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        connection.sendall(child.to_bytes(NUMBER_BYTES, signed=True))
         for file in files:
             os.close(file)
-        connection.sendall(end.to_bytes(EXIT_BYTES, signed=True))
+        end = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        connection.sendall(end.to_bytes(NUMBER_BYTES, signed=True))
 
 
 def _begin(request: int, *streams: int) -> None:
@@ -96,6 +139,13 @@ def _begin(request: int, *streams: int) -> None:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
+    if os.isatty(0):
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    # Whether they are a terminal is found when they are opened.
+    sys.stdin = os.fdopen(0, closefd=False)
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", 1, errors="backslashreplace", closefd=False)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(place)

@@ -11,12 +11,12 @@ import sys
 import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import typer
 from enclave_broker_cli.main import build
-from forked_program import ForkedProgram, forked_program
+from forked_program import ForkedProgram, Started, forked_program
 
 PROGRAM = [sys.executable, "-m", "enclave_broker_cli"]
 SECONDS = 60
@@ -161,21 +161,13 @@ def _commands_of(command: Any, context: Any, *above: str) -> Iterator[tuple[str,
 class Terminal:
     """A program that has a terminal of its own, 80 columns wide.
 
-    ``pipes`` are the streams that are none of the terminal's: ``{"stdout": PIPE}``.
+    ``begin`` starts it, with the terminal's file.
     """
 
-    def __init__(self, command: list[str], environment: dict[str, str], **pipes: int) -> None:
+    def __init__(self, begin: Callable[[int], Started | subprocess.Popen[bytes]]) -> None:
         self._ours, theirs = os.openpty()
         termios.tcsetwinsize(theirs, (24, 80))
-        streams = {name: pipes.get(name, theirs) for name in ("stdin", "stdout", "stderr")}
-        # Opening it makes it the controlling terminal, which shells want.
-        takes = ["sh", "-c", 'exec 9<>"$0" 9>&-; exec "$@"', os.ttyname(theirs)]
-        self.process = subprocess.Popen(
-            [*takes, *command],
-            env=environment,
-            start_new_session=True,
-            **streams,
-        )
+        self.process = begin(theirs)
         os.close(theirs)
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self.shown = ""
@@ -208,30 +200,59 @@ class Terminal:
 
     def close(self) -> None:
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
         os.close(self._ours)
 
 
 @pytest.fixture
 def terminal() -> Iterator[Callable[..., Terminal]]:
-    """Starts a program in a terminal: ``terminal("tools", NO_COLOR="1", stdout=PIPE)``.
+    """Starts a program in a terminal: ``terminal("tools", NO_COLOR="1")``.
 
     Its environment says nothing of colours but what is given. ``command`` is another program.
     """
     opened: list[Terminal] = []
 
+    def start(*arguments: str, command: list[str] | None = None, **environment: str) -> Terminal:
+        def begin(file: int) -> subprocess.Popen[bytes]:
+            # Opening it makes it the controlling terminal, which shells want.
+            takes = ["sh", "-c", 'exec 9<>"$0" 9>&-; exec "$@"', os.ttyname(file)]
+            return subprocess.Popen(
+                [*takes, *(command or PROGRAM), *arguments],
+                env=plain_environment(**{"TERM": "xterm-256color", **environment}),
+                start_new_session=True,
+                stdin=file,
+                stdout=file,
+                stderr=file,
+            )
+
+        opened.append(Terminal(begin))
+        return opened[-1]
+
+    yield start
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def forked_terminal(forked: ForkedProgram) -> Iterator[Callable[..., Terminal]]:
+    """The same without the time that imports take, one after the other.
+
+    ``files`` stand for ``stdout`` and ``stderr`` where they are none of the terminal's.
+    """
+    opened: list[Terminal] = []
+
     def start(
-        *arguments: str,
-        command: list[str] | None = None,
-        pipes: dict[str, int] | None = None,
-        **environment: str,
+        *arguments: str, files: dict[str, IO[bytes]] | None = None, **environment: str
     ) -> Terminal:
-        environment = {"TERM": "xterm-256color", **environment}
-        started = Terminal(
-            [*(command or PROGRAM), *arguments], plain_environment(**environment), **(pipes or {})
-        )
-        opened.append(started)
-        return started
+        variables = plain_environment(**{"TERM": "xterm-256color", **environment})
+        others = {name: file.fileno() for name, file in (files or {}).items()}
+
+        def begin(file: int) -> Started:
+            streams = [file, others.get("stdout", file), others.get("stderr", file)]
+            return forked.start(arguments, variables, streams)
+
+        opened.append(Terminal(begin))
+        return opened[-1]
 
     yield start
     for each in opened:

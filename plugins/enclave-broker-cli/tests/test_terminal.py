@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import pytest
 from forked_program import ForkedProgram
 
 Terminals = Callable[..., Any]
-Program = Callable[..., subprocess.CompletedProcess[str]]
 
 SLOW = '''
 
@@ -50,48 +49,54 @@ def interrupted(started: Any) -> str:
     return shown
 
 
+def written(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read()
+
+
 # Progress
 
 
 @pytest.mark.parametrize("arguments", [["call", "slow:steps"], ["call", "--json", "slow:steps"]])
-def test_call_shows_what_runs(terminal: Terminals, arguments: list[str]) -> None:
-    started = terminal(*arguments)
+def test_call_shows_what_runs(forked_terminal: Terminals, arguments: list[str]) -> None:
+    started = forked_terminal(*arguments)
     started.wait_for(rf"{ERASE}.*slow:steps  \d+\.\d s  receiving 2\.0 kB of 10\.0 kB")
     shown = interrupted(started)
     # The line is gone before the error is told.
     assert re.search(rf"{ERASE}(\{{.*\}}\r\n)?SESSION_CANCELLED: interrupted by SIGINT\r\n$", shown)
 
 
-def test_run_shows_what_runs_below_its_events(terminal: Terminals, place: Path) -> None:
+def test_run_shows_what_runs_below_its_events(forked_terminal: Terminals, place: Path) -> None:
     (place / "code.py").write_text('print("first")\nawait call_tool("never:awaited")')
-    started = terminal("run", "code.py")
+    started = forked_terminal("run", "code.py")
     started.wait_for(rf"{ERASE}.*never:awaited  \d+\.\d s")
     shown = interrupted(started)
     assert re.search(rf"{ERASE}[^\n]*error[^\n]*SESSION_CANCELLED", shown)
     assert not re.search(r"never:awaited  \d+\.\d s[^\r]*\n", shown)
 
 
-def test_run_shows_that_the_code_runs(terminal: Terminals, place: Path) -> None:
+def test_run_shows_that_the_code_runs(forked_terminal: Terminals, place: Path) -> None:
     (place / "code.py").write_text("while True:\n    pass")
-    started = terminal("run", "--json", "--run-timeout", "1", "code.py")
+    started = forked_terminal("run", "--json", "--run-timeout", "1", "code.py")
     started.wait_for(rf"{ERASE}.*the code  \d+\.\d s")
     assert "DEADLINE_EXCEEDED" in started.rest()
     assert started.process.wait() == 3
 
 
-def test_a_log_line_stands_alone(terminal: Terminals, place: Path) -> None:
-    started = terminal("call", "slow:talks")
+def test_a_log_line_stands_alone(forked_terminal: Terminals, place: Path) -> None:
+    started = forked_terminal("call", "slow:talks")
     started.wait_for(r"slow:talks  \d+\.\d s")
     (place / "go").touch()
     started.wait_for(rf"{ERASE}WARNING talks: look here\r\n")
     interrupted(started)
 
 
-def test_the_line_is_on_stderr_only(terminal: Terminals) -> None:
-    started = terminal("call", "--timeout", "1", "slow:steps", pipes={"stdout": subprocess.PIPE})
-    assert re.search(rf"{ERASE}.*slow:steps  \d+\.\d s", started.rest())
-    assert started.process.stdout.read() == b""
-    assert started.process.wait() == 3
+def test_the_line_is_on_stderr_only(forked_terminal: Terminals) -> None:
+    with TemporaryFile() as out:
+        started = forked_terminal("call", "--timeout", "1", "slow:steps", files={"stdout": out})
+        assert re.search(rf"{ERASE}.*slow:steps  \d+\.\d s", started.rest())
+        assert started.process.wait() == 3
+        assert written(out) == b""
 
 
 @pytest.mark.parametrize(
@@ -103,30 +108,31 @@ def test_the_line_is_on_stderr_only(terminal: Terminals) -> None:
     ids=["dumb", "quiet"],
 )
 def test_there_is_no_line(
-    terminal: Terminals, place: Path, arguments: list[str], variables: dict[str, str]
+    forked_terminal: Terminals, place: Path, arguments: list[str], variables: dict[str, str]
 ) -> None:
     (place / "code.py").write_text('await call_tool("never:awaited")')
-    shown = terminal(*arguments, "--timeout", "1", **variables).rest()
+    shown = forked_terminal(*arguments, "--timeout", "1", **variables).rest()
     assert shown.startswith("SESSION_EXPIRED: ")
     assert ESCAPE not in shown
 
 
 @pytest.mark.parametrize("forced", [{}, {"FORCE_COLOR": "1"}], ids=["plain", "forced"])
-def test_a_pipe_gets_no_line(terminal: Terminals, forced: dict[str, str]) -> None:
+def test_a_pipe_gets_no_line(forked_terminal: Terminals, forced: dict[str, str]) -> None:
     """Also when stdout is a terminal, and when colours are wanted."""
-    started = terminal(
-        "call", "--timeout", "1", "slow:steps", pipes={"stderr": subprocess.PIPE}, **forced
-    )
-    assert started.rest() == ""
-    (line,) = started.process.stderr.read().splitlines()
+    with TemporaryFile() as err:
+        files = {"stderr": err}
+        started = forked_terminal("call", "--timeout", "1", "slow:steps", files=files, **forced)
+        assert started.rest() == ""
+        (line,) = written(err).splitlines()
     assert line.startswith(b"SESSION_EXPIRED: ")
 
 
-def test_a_pipe_gets_no_escapes(terminal: Terminals, place: Path) -> None:
+def test_a_pipe_gets_no_escapes(forked_terminal: Terminals, place: Path) -> None:
     (place / "code.py").write_text('print("first")\nawait call_tool("slow:steps")')
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    started = terminal("run", "--timeout", "1", "code.py", pipes=pipes)
-    out, err = started.process.communicate()
+    with TemporaryFile() as stdout, TemporaryFile() as stderr:
+        files = {"stdout": stdout, "stderr": stderr}
+        forked_terminal("run", "--timeout", "1", "code.py", files=files).process.wait()
+        out, err = written(stdout), written(stderr)
     assert out == b"first\n"
     assert [line.split()[1] for line in err.splitlines()] == [
         *(b"session", b"call", b"error", b"final")
@@ -153,12 +159,12 @@ COLOUR = re.compile("\x1b\\[[0-9;]*m")
     ids=str,
 )
 def test_colours_on_a_terminal(
-    terminal: Terminals, place: Path, variables: dict[str, str], coloured: bool
+    forked_terminal: Terminals, place: Path, variables: dict[str, str], coloured: bool
 ) -> None:
     (place / "code.py").write_text("1")
     # Its events are on stderr, the table is on stdout.
     for arguments in (["run", "code.py"], ["tools"]):
-        shown = terminal(*arguments, **variables).rest()
+        shown = forked_terminal(*arguments, **variables).rest()
         assert bool(COLOUR.search(shown)) == coloured, arguments
     assert ESCAPE in shown or not coloured
 
