@@ -76,7 +76,7 @@ def add_tools(broker: Broker, seen: Seen | None = None) -> Seen:
     @broker.tool("steps")
     async def steps(context: ToolContext) -> str:
         await context.progress("connecting")
-        for done in (10, 20, 30):
+        for done in (10, 20, 30, 30):
             await context.progress("receiving", bytes_received=done, total_bytes=30)
         await context.progress("processing")
         return "done"

@@ -11,7 +11,7 @@ from enclave_broker_server.settings import ServerSettings
 from mcp.shared.exceptions import MCPError
 from mcp_served import ACCEPT, BOTH_ERAS, add_tools, initialize, listed, rpc, served, texts
 
-from enclave_broker_core import Broker, Principal, ToolContext
+from enclave_broker_core import Broker, Credentials, Principal, ToolContext
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ async def test_the_sdks_client_lists_calls_cancels_and_sees_progress(era: str) -
         user = await client.call_tool("users_get", {"id": 1})
         assert user.structured_content == {"id": 1, "name": None}
         await client.call_tool("steps", {}, progress_callback=seen.note)
-        assert [step[0] for step in seen.progress] == [1, 10, 20, 30, 31]
+        assert [step[0] for step in seen.progress] == [1, 10, 20, 30, 31, 32]
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(client.call_tool, "wait", {})
             await seen.began.wait()
@@ -133,28 +133,37 @@ async def test_a_session_is_the_callers(era: str) -> None:
     assert texts(two) == [f'["{records["bob"]}","bob"]']
 
 
+class Tenants:
+    """Everybody is who they say they are, and of the tenant that they say."""
+
+    async def authenticate(self, credentials: Credentials) -> Principal | None:
+        tenant, _, name = credentials.headers["authorization"].rpartition("/")
+        return Principal(id=name, tenant=tenant or None)
+
+
 @pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
 async def test_anothers_session_is_as_unknown_as_any(method: str) -> None:
     broker = Broker()
     add_tools(broker)
     async with (
         broker,
-        served(broker) as server,
-        server.http("ada") as ada,
-        server.http("bob") as bob,
+        served(broker, authenticators=[Tenants()]) as server,
+        server.http("acme/ada") as ada,
     ):
         session_id = (await initialize(ada)).headers["mcp-session-id"]
-        answers = [
-            await bob.request(
-                method,
-                "/mcp",
-                json=rpc("tools/list") if method == "POST" else None,
-                headers={**ACCEPT, "mcp-session-id": name},
-            )
-            for name in (session_id, "0" * 32)
-        ]
-        assert [answer.status_code for answer in answers] == [404, 404]
-        assert answers[0].content == answers[1].content
+        for name in ("acme/bob", "other/ada", "ada"):
+            async with server.http(name) as other:
+                answers = [
+                    await other.request(
+                        method,
+                        "/mcp",
+                        json=rpc("tools/list") if method == "POST" else None,
+                        headers={**ACCEPT, "mcp-session-id": asked},
+                    )
+                    for asked in (session_id, "0" * 32)
+                ]
+            assert [answer.status_code for answer in answers] == [404, 404]
+            assert answers[0].content == answers[1].content
         assert (await listed(ada, session_id)).status_code == 200
 
 

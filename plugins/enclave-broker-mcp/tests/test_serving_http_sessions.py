@@ -133,9 +133,10 @@ async def test_a_session_that_its_client_ends_has_ended() -> None:
             await seen.began.wait()
             [record] = await broker.list_sessions()
             assert (await http.delete("/mcp", headers=headers)).status_code == 200
-        await seen.stopped.wait()
         session = await broker.get_session(record.id)
-        final = [event async for event in session.events()][-1]
+        with anyio.fail_after(PATIENCE):
+            await seen.stopped.wait()
+            final = [event async for event in session.events()][-1]
         assert final.type == "final"
         assert broker.stats().open_sessions == 0
 

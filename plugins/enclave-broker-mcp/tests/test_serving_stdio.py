@@ -215,6 +215,7 @@ async def test_lines_come_whole_however_they_are_cut() -> None:
             ):
                 os.write(writing, piece)
                 await anyio.wait_all_tasks_blocked()
+                assert len(lines._read) <= 10
             os.close(writing)
     os.close(reading)
     assert got == ["one", "two", "", "", "é", "end"]

@@ -109,14 +109,10 @@ class Endpoint:
             await serve(self._seating.of_principal(principal))
         elif session_id is None:
             with self._seating.opening(principal) as seat:
-                try:
-                    await serve(seat)
-                finally:
-                    if seat.connection is None:  # no session came of it
-                        await seat.close()
+                await serve(seat)
         else:
             # One that is not here, or somebody else's, the SDK answers with 404.
-            await serve(self._seating.of_session(session_id.decode("latin-1"), principal))
+            await serve(self._seating.of_session(session_id.decode("latin-1")))
 
     async def _seated(self, ctx: Context, call_next: CallNext) -> HandlerResult:
         """An ``initialize``, even one that fails, begins a session: its seat lasts as long."""
