@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
 import pytest
-from enclave_broker_mcp.provider import connection, health, keeper, stdio
+from enclave_broker_mcp.provider import connection, gate, health, keeper, pace, stdio
 from enclave_broker_mcp.provider.config import McpConfig
 from enclave_broker_mcp.provider.errors import ServerDownError, ServerError
 from provider_fixtures import invoke, opened, raw, until
 
 from enclave_broker_core.contracts import OpenContext
-from enclave_broker_core.errors import PluginError, ResultTooLargeError, ToolError
+from enclave_broker_core.errors import ArgumentsError, PluginError, ResultTooLargeError, ToolError
 from enclave_broker_core.testing.contexts import RecordingContext
 
 pytestmark = pytest.mark.anyio
@@ -161,6 +164,47 @@ async def test_the_code_of_a_closed_connection_is_many_a_server_s_own() -> None:
         assert provider.health.state == "healthy"
 
 
+async def test_what_nobody_asked_for_is_read_at_a_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, waits = 100.0, list[float]()
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        waits.append(seconds)
+        now += seconds
+
+    monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(pace, "anyio", SimpleNamespace(sleep=sleep))
+    one = pace.Pace(per_second=10.0, at_once=5.0)
+    for _ in range(8):
+        await one.spend()
+    assert waits == pytest.approx([0.1, 0.1, 0.1])
+    now += 100.0
+    for _ in range(5):
+        await one.spend()
+    assert len(waits) == 3
+
+
+@pytest.mark.parametrize("where", [gate, stdio])
+async def test_who_talks_too_much_waits_to_be_read(
+    where: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spent = 0
+
+    class Stopping(pace.Pace):
+        async def spend(self) -> None:
+            nonlocal spent
+            spent += 1
+            if spent == 100:
+                await anyio.sleep_forever()
+
+    monkeypatch.setattr(stdio if where is stdio else connection, "Pace", Stopping)
+    async with opened(raw(start_timeout=0.5, required=False)) as provider:
+        with anyio.move_on_after(0.3) as scope:
+            for _ in range(100) if where is stdio else range(1):
+                await invoke(provider, "raw:garbage" if where is stdio else "raw:flood", times=200)
+        assert (scope.cancelled_caught, spent) == (True, 100)
+
+
 @pytest.mark.parametrize("place", ["ahead", "behind"])
 async def test_an_answer_that_is_too_large_is_not_kept(place: str) -> None:
     async with opened(raw(max_message_bytes=100_000)) as provider:
@@ -171,12 +215,25 @@ async def test_an_answer_that_is_too_large_is_not_kept(place: str) -> None:
         assert await invoke(provider, "raw:echo", a=1) == {"a": 1}
 
 
-async def test_an_answer_that_is_too_deep_is_dropped_and_the_call_has_an_end() -> None:
+async def test_an_answer_that_is_too_deep_is_an_error_of_its_call() -> None:
     async with opened(raw()) as provider:
-        with anyio.move_on_after(0.3) as scope:
+        with pytest.raises(ServerError, match="it is no answer that can be read"):
             await invoke(provider, "raw:deep", levels=100_000)
-        assert scope.cancelled_caught
         assert await invoke(provider, "raw:echo", a=1) == {"a": 1}
+
+
+async def test_a_schema_that_takes_years_to_check_by_takes_no_time(tmp_path: Path) -> None:
+    """Neither here nor in the SDK, which checks by Python's regular expressions."""
+    slow = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
+    tool = {"name": "echo", "inputSchema": slow, "outputSchema": slow}
+    (tmp_path / "tools.json").write_text(json.dumps([tool]))
+    async with opened(raw({"tools": str(tmp_path / "tools.json")})) as provider:
+        assert await invoke(provider, "raw:echo", a="aa") == {"a": "aa"}
+        with pytest.raises(ArgumentsError):
+            await invoke(provider, "raw:echo", a="a" * 60 + "!")
+        (echo,) = await provider.tools()
+        with pytest.raises(ServerError, match="does not fit the tool's own output schema: a: "):
+            await echo.invoke({"a": "a" * 60 + "!"}, RecordingContext("raw:echo"))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import pytest
 from anyio.abc import ByteStream
 from enclave_broker_mcp.provider import health, keeper
@@ -235,6 +236,46 @@ async def test_nothing_is_known_of_a_server_that_is_not_there() -> None:
         assert list(await provider.tools()) == []
         assert provider.health.state == "unhealthy"
         assert "127.0.0.1 can't be reached" in provider.health.reason
+
+
+async def test_calls_that_take_long_leave_a_way_to_the_server() -> None:
+    """More of them than there may be connections: they wait, and nothing else has to."""
+    service, waiting, go_on = Service(), 0, anyio.Event()
+
+    async def slowly(received: Received, stream: ByteStream) -> None:
+        nonlocal waiting
+        if b"tools/call" in received.body:
+            waiting += 1
+            await go_on.wait()
+        await stream.send(service(received))
+
+    network = {"schemes": ["http"], "allow_private": ["loopback"], "max_connections_per_host": 5}
+    network["timeouts"] = {"pool": 0.1}
+    async with raw_server(slowly) as server:
+        made = config(server, network=network, refresh=0.02)
+        async with opened(made) as provider, anyio.create_task_group() as tasks:
+            for _ in range(6):
+                tasks.start_soon(invoke, provider, "web:do")
+            await until(lambda: waiting == 2)
+            before = len(server.got)
+            await until(lambda: len(server.got) >= before + 10)  # it is listed all the same
+            assert (waiting, provider.health.state) == (2, "healthy")
+            go_on.set()
+        assert waiting == 6
+
+
+async def test_the_sdk_logs_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    service = Service(lambda message: answer(200, [JSON], b'{"token": "secret-token-1"}'))
+    service.session = "session-of-mine"
+    async with raw_server(service) as server:
+        made = config(server, headers={"Authorization": "secret-token-1"})
+        url = f"{made.url}?key=secret-token-2"
+        async with opened(made.model_copy(update={"url": url})) as provider:
+            with pytest.raises(ServerError):
+                await invoke(provider, "web:do")
+    assert "[secret]" in caplog.text
+    assert [text for text in ("secret-token", "session-of-mine") if text in caplog.text] == []
 
 
 # Tokens

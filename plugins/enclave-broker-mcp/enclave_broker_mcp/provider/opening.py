@@ -19,6 +19,7 @@ from .connection import Connection, connect
 from .ending import Ending
 from .pins import PinFile
 from .provider import McpProvider
+from .sdk_logs import discreet
 from .stdio import Program, run_program
 from .values import revealed
 from .web import reach
@@ -46,20 +47,21 @@ async def open_server(config: McpConfig, context: OpenContext) -> AsyncIterator[
 
     provider = McpProvider(config, connection, PinFile.of(config, context.base_dir), redactor)
     failed: Exception | None = None
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(provider.keeper.run)
-        tasks.start_soon(provider.follow_pins)
-        await provider.keeper.tried.wait()
-        if config.required and provider.health.state != "healthy":
-            failed = PluginError(f"{config.name} can't be used: {provider.health.reason}")
-        else:
-            try:
-                yield provider
-            except Exception as problem:
-                failed = problem
-        with anyio.move_on_after(PARTING, shield=True):
-            await provider.keeper.close()
-        tasks.cancel_scope.cancel()
+    with discreet(redactor):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(provider.keeper.run)
+            tasks.start_soon(provider.follow_pins)
+            await provider.keeper.tried.wait()
+            if config.required and provider.health.state != "healthy":
+                failed = PluginError(f"{config.name} can't be used: {provider.health.reason}")
+            else:
+                try:
+                    yield provider
+                except Exception as problem:
+                    failed = problem
+            with anyio.move_on_after(PARTING, shield=True):
+                await provider.keeper.close()
+            tasks.cancel_scope.cancel()
     # Here, as the task group would make a group of it.
     if failed is not None:
         raise failed

@@ -25,7 +25,7 @@ from mcp_types import ErrorData, JSONRPCError, jsonrpc_message_adapter
 
 from enclave_broker_core.redaction import Redactor
 
-from .codes import TOO_LARGE
+from .codes import FAILED, TOO_LARGE
 from .ending import Ending
 from .errors import ServerError
 from .pace import Pace
@@ -140,7 +140,7 @@ class _Pipes:
                         searched = 0
                         if skipping:
                             text, skipping = (skipping + text)[-_SHOWN:], b""
-                            message = self._too_large(_ID_BEHIND.search(text))
+                            message = self._too_large(_whose(text))
                             _log.warning("%s wrote more than it may at once", self._name)
                         else:
                             message = await self._message(text)
@@ -149,7 +149,7 @@ class _Pipes:
                     searched = len(pending)
                     if len(pending) > self._max_bytes or (skipping and pending):
                         head = bytes(pending[:_SHOWN])
-                        found = None if skipping else _ID_AHEAD.match(head)
+                        found = None if skipping else _whose(head)
                         if (answer := self._too_large(found)) is not None:
                             await arriving.send(answer)
                         skipping = bytes(pending[-_SHOWN:])
@@ -167,10 +167,12 @@ class _Pipes:
 
     async def _message(self, text: bytes) -> SessionMessage | None:
         if len(text) > self._max_bytes:
-            return self._too_large(_ID_AHEAD.match(text) or _ID_BEHIND.search(text[-_SHOWN:]))
+            return self._too_large(_whose(text))
         try:
             return SessionMessage(jsonrpc_message_adapter.validate_json(text, by_name=False))
         except ValueError:
+            if (found := _whose(text)) is not None:
+                return _refused(found, FAILED, "it is no answer that can be read")
             if text.strip():
                 self._garbage += 1
                 if self._garbage == 1:
@@ -180,12 +182,11 @@ class _Pipes:
             await self._pace.spend()
             return None
 
-    def _too_large(self, found: re.Match[bytes] | None) -> SessionMessage | None:
+    def _too_large(self, number: int | None) -> SessionMessage | None:
         """What a call gets whose answer was not read, if it can be seen whose it was."""
-        if found is None:
+        if number is None:
             return None
-        said = ErrorData(code=TOO_LARGE, message=f"it has more than {self._max_bytes} bytes")
-        return SessionMessage(JSONRPCError(jsonrpc="2.0", id=int(found[1]), error=said))
+        return _refused(number, TOO_LARGE, f"it has more than {self._max_bytes} bytes")
 
     async def write(
         self,
@@ -205,6 +206,17 @@ class _Pipes:
                 except _BROKEN:
                     break
         arriving.close()
+
+
+def _whose(text: bytes) -> int | None:
+    """The request whose answer this seems to be, as most servers write it."""
+    found = _ID_AHEAD.match(text) or _ID_BEHIND.search(text[-_SHOWN:])
+    return None if found is None else int(found[1])
+
+
+def _refused(number: int, code: int, said: str) -> SessionMessage:
+    error = ErrorData(code=code, message=said)
+    return SessionMessage(JSONRPCError(jsonrpc="2.0", id=number, error=error))
 
 
 async def _stop(process: Process) -> None:

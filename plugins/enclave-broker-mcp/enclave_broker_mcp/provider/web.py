@@ -31,10 +31,15 @@ from .values import revealed
 
 # What a request is not given up for at once: a call's own time is over before.
 GRACE = 10.0
+# Of the connections to the server so many are for what is no call: to list, to listen and to
+# cancel. Else calls that take long could make a server that is busy look like one that is gone.
+OTHERS = 3
 # What the guard's own headers stand for.
 _NOT_SENT = OF_THE_CONNECTION | {"user-agent"}
 # Requests without an end: their answers are what the server has to tell.
 _LISTENING = "subscriptions/listen"
+# How the SDK writes a call, within so many bytes.
+_CALL, _HEAD = b'"method":"tools/call"', 100
 _LATER = frozenset({429, 502, 503, 504})
 
 OwnHeaders = Callable[[], Awaitable[Pairs]]
@@ -54,6 +59,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         own_headers: OwnHeaders,
         seconds: float,
         max_bytes: int,
+        calls: int,
         redactor: Redactor,
         ending: Ending,
     ) -> None:
@@ -64,6 +70,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         self._max_bytes = max_bytes
         self._redactor = redactor
         self._ending = ending
+        self._calls = anyio.Semaphore(calls)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         seconds = self._seconds
@@ -74,6 +81,9 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         try:
             with anyio.fail_after(seconds):
                 outgoing = await self._outgoing(request)
+                if _CALL in (outgoing.body or b"")[:_HEAD]:
+                    await self._calls.acquire()
+                    stack.callback(self._calls.release)
                 stream = await stack.enter_async_context(self._outbound.stream(outgoing))
                 response = await self._response(request, stream, until, stack)
         except TimeoutError:
@@ -181,6 +191,14 @@ async def reach(
         ca_file = str(Path(context.base_dir, rules.ca_file))
         rules = rules.model_copy(update={"ca_file": ca_file})
     most = min(config.max_message_bytes, rules.max_bytes)
+    connections = max(rules.max_connections_per_host, OTHERS + 1)
+    rules = rules.model_copy(
+        update={
+            "max_connections_per_host": connections,
+            "max_connections": max(rules.max_connections, connections),
+        }
+    )
+    redactor.add(parse_url(url).query or "")
 
     async def own_headers() -> Pairs:
         return tuple(
@@ -199,7 +217,9 @@ async def reach(
             )
         )
         seconds = max(config.timeout, config.start_timeout)
-        transport = GuardedTransport(outbound, url, own_headers, seconds, most, redactor, ending)
+        transport = GuardedTransport(
+            outbound, url, own_headers, seconds, most, connections - OTHERS, redactor, ending
+        )
         if config.auth is None:
             made = httpx2.AsyncClient(transport=transport, timeout=None, trust_env=False)
         else:
