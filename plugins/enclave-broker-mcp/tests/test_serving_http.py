@@ -167,6 +167,19 @@ async def test_anothers_session_is_as_unknown_as_any(method: str) -> None:
         assert (await listed(ada, session_id)).status_code == 200
 
 
+async def test_no_sessions_id_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    broker = Broker()
+    add_tools(broker)
+    caplog.set_level("INFO")
+    async with broker, served(broker) as server, server.http() as http:
+        session_id = (await initialize(http)).headers["mcp-session-id"]
+        await listed(http, session_id)
+        await http.delete("/mcp", headers={"mcp-session-id": session_id})
+        await listed(http, session_id)
+    assert "/mcp 404" in caplog.text
+    assert session_id not in caplog.text
+
+
 async def test_other_roles_are_another_session_of_the_broker() -> None:
     broker = Broker()
     add_tools(broker)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+import logging
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
+from mcp.server import streamable_http as transport
+from mcp.server import streamable_http_manager as manager
 from mcp.server.auth.handlers.metadata import ProtectedResourceMetadataHandler
 from mcp.server.auth.routes import build_resource_metadata_url
 from mcp.server.streamable_http import LAST_EVENT_ID_HEADER, MCP_SESSION_ID_HEADER
@@ -41,6 +44,7 @@ async def mcp_routes(
     async with AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)
+        stack.enter_context(_discreet())
         endpoint = Endpoint(config, tasks)
         await stack.enter_async_context(endpoint.manager.run())
         # Its errors are the caller's: no task group is to wrap them into a group.
@@ -72,3 +76,17 @@ def _metadata(config: HttpConfig) -> tuple[str | None, list[BaseRoute]]:
     handler = ProtectedResourceMetadataHandler(page)
     route = KnownRoute(urlsplit(str(url)).path, handler.handle, RouteTraits(public=True))
     return f'Bearer resource_metadata="{url}"', [route]
+
+
+@contextmanager
+def _discreet() -> Iterator[None]:
+    """In this block the SDK logs no session's id: without authenticators it would let others in."""
+    loggers = [logging.getLogger(module.__name__) for module in (manager, transport)]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
