@@ -157,6 +157,7 @@ async def test_more_calls_at_once_than_are_allowed_are_refused() -> None:
             tasks.start_soon(client.call_tool, "wait", {})
             await seen.began.wait()
             refused = await client.call_tool("say", {})
+            assert len((await client.list_tools()).tools) == 7
             tasks.cancel_scope.cancel()
         await seen.stopped.wait()
         assert not (await client.call_tool("say", {})).is_error

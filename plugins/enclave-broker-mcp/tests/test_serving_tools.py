@@ -12,6 +12,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_served import BOTH_ERAS, Seen, add_tools, direct, texts
 
 from enclave_broker_core import AccessController, Broker, RateLimiter
+from enclave_broker_core.build import open_setup
 from enclave_broker_core.models import ToolSpec
 
 
@@ -171,6 +172,20 @@ async def test_a_client_is_told_of_another_schema_under_the_same_name() -> None:
         await seen.changed.wait()
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         assert list(tools["say"].input_schema["properties"]) == ["words"]
+
+
+async def test_a_client_is_told_when_other_rules_show_it_other_tools() -> None:
+    config: dict[str, Any] = {"access": {"use": "rules", "default": "allow", "rules": []}}
+    async with open_setup(config) as setup:
+        seen = add_tools(setup.broker)
+        async with direct(setup.broker, message_handler=seen.notice) as client:
+            await client.list_tools()
+            config["access"]["rules"] = [{"pattern": "users:*", "allow": False}]
+            await setup.reload()
+            await seen.changed.wait()
+            names = {tool.name for tool in (await client.list_tools()).tools}
+    assert "say" in names
+    assert "users_get" not in names
 
 
 async def test_who_may_not_see_a_change_is_not_told_of_it() -> None:

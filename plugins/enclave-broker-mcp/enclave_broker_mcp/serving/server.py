@@ -64,7 +64,7 @@ class BrokerServer(Server[Any]):
         self, context: Context, params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
         visit, mode = self._visiting(context), self._config.mode
-        with visit.seat.called():
+        with visit.seat.held():
             own = {} if mode == "tools" else self._code.tools(visit.broker)
             if mode == "code":
                 return self._listing.page({}, None if params is None else params.cursor, own)
