@@ -1,8 +1,18 @@
-"""What the tests of MCP share: both event loops."""
+"""What the tests of MCP share: both event loops, and a server of the SDK."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+from provider_fixtures import SdkServer, sdk_server
+
+
+@pytest.fixture(scope="session")
+def other_server() -> Iterator[SdkServer]:
+    """A server that is not the broker, for as long as there are tests."""
+    with sdk_server() as running:
+        yield running
 
 
 @pytest.fixture(params=["asyncio", "trio"])

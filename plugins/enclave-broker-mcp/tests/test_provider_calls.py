@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import anyio
 import pytest
 from enclave_broker_mcp.provider.config import McpConfig
-from provider_fixtures import SdkServer, invoke, opened, sdk_server
+from provider_fixtures import SdkServer, invoke, opened
 
 from enclave_broker_core import open_broker
 from enclave_broker_core.errors import BrokerError, ToolError
@@ -24,16 +24,10 @@ pytestmark = [
 Config = Callable[..., McpConfig]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[SdkServer]:
-    with sdk_server() as running:
-        yield running
-
-
 @pytest.fixture(params=["stdio", "http", "stdio handshake", "http handshake"])
-def config(request: pytest.FixtureRequest, server: SdkServer) -> Config:
+def config(request: pytest.FixtureRequest, other_server: SdkServer) -> Config:
     transport, _, protocol = request.param.partition(" ")
-    over = server.over_stdio if transport == "stdio" else server.over_http
+    over = other_server.over_stdio if transport == "stdio" else other_server.over_http
 
     def made(**more: Any) -> McpConfig:
         return over(protocol=protocol or "auto", **more)
@@ -61,7 +55,7 @@ async def test_what_is_known_of_tools(config: Config) -> None:
 
 
 async def test_progress_is_passed_on_and_cancelling_reaches_the_server(
-    config: Config, server: SdkServer
+    config: Config, other_server: SdkServer
 ) -> None:
     told = anyio.Event()
 
@@ -76,9 +70,9 @@ async def test_progress_is_passed_on_and_cancelling_reaches_the_server(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(invoke, provider, "sample:steps", context)
             await told.wait()
-            await server.until_running(1)
+            await other_server.until_running(1)
             tasks.cancel_scope.cancel()
-        await server.until_running(0)
+        await other_server.until_running(0)
         assert await invoke(provider, "sample:add", a=1, b=2) == {"result": 3}
     assert context.log_entries == [("progress", "processing"), ("log", "info", "the first step")]
 
@@ -110,8 +104,12 @@ async def test_a_tool_that_comes_or_goes_is_told_to_sessions(config: Config) -> 
         assert caught.value.code == "UNKNOWN_TOOL"
 
 
-async def test_every_call_goes_through_the_whole_pipeline(server: SdkServer) -> None:
-    table = {**server.over_stdio().model_dump(exclude_unset=True), "use": "mcp", "timeout": 0.3}
+async def test_every_call_goes_through_the_whole_pipeline(other_server: SdkServer) -> None:
+    table = {
+        **other_server.over_stdio().model_dump(exclude_unset=True),
+        "use": "mcp",
+        "timeout": 0.3,
+    }
     rules = [{"pattern": "sample:{add,wait,said}", "allow": True}]
     config = {
         "tools": [table],
@@ -134,6 +132,6 @@ async def test_every_call_goes_through_the_whole_pipeline(server: SdkServer) -> 
         await session.call("sample:said", {"text": "a"})
         assert await code("sample:said", text="a") == "RATE_LIMITED"
         assert await code("sample:wait") == "TOOL_TIMEOUT"
-        await server.until_running(0)
+        await other_server.until_running(0)
         visible = await broker.visible_tools(session=session)
         assert sorted(visible) == ["sample_add", "sample_said", "sample_wait"]

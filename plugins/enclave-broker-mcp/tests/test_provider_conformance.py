@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import ClassVar
 
 import pytest
 from enclave_broker_mcp.provider.config import McpConfig
 from enclave_broker_mcp.provider.opening import open_server
-from provider_fixtures import SdkServer, sdk_server
+from provider_fixtures import SdkServer
 
 from enclave_broker_core.contracts import OpenContext, ToolProvider
 from enclave_broker_core.testing.contexts import RecordingContext
 from enclave_broker_core.testing.providers import Example, ToolProviderSuite
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[SdkServer]:
-    with sdk_server() as running:
-        yield running
 
 
 class Suite(ToolProviderSuite):
@@ -33,7 +26,6 @@ class Suite(ToolProviderSuite):
             "person",
         ),
     )
-    server: ClassVar[SdkServer]
     config: McpConfig
     provider: ToolProvider
     grown = 0
@@ -54,11 +46,16 @@ class Suite(ToolProviderSuite):
 
 class TestStdio(Suite):
     @pytest.fixture(autouse=True)
-    def _configured(self, server: SdkServer) -> None:
-        self.config = server.over_stdio()
+    def _configured(self, other_server: SdkServer) -> None:
+        self.config = other_server.over_stdio()
 
 
 class TestHttp(Suite):
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        """One loop: on both, calls over HTTP are in tests of their own."""
+        return "asyncio"
+
     @pytest.fixture(autouse=True)
-    def _configured(self, server: SdkServer) -> None:
-        self.config = server.over_http()
+    def _configured(self, other_server: SdkServer) -> None:
+        self.config = other_server.over_http()

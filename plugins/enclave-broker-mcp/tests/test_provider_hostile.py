@@ -22,6 +22,14 @@ from enclave_broker_core.testing.contexts import RecordingContext
 
 pytestmark = pytest.mark.anyio
 
+both = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """One loop, but for what is special to each."""
+    return "asyncio"
+
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,6 +39,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "LISTING_PAUSE", 0.01)
 
 
+@both
 @pytest.mark.parametrize(
     ("table", "reason"),
     [
@@ -89,6 +98,7 @@ async def test_what_a_dying_server_wrote_is_logged_without_its_secrets(
     assert "open-sesame" not in caplog.text
 
 
+@both
 async def test_a_server_that_crashes_is_started_again(caplog: pytest.LogCaptureFixture) -> None:
     async with opened(raw()) as provider:
         tools = {tool.spec.name: tool for tool in await provider.tools()}
@@ -133,6 +143,7 @@ async def test_one_that_crashes_again_and_again_is_tried_ever_later() -> None:
             await until(lambda: provider.health.state == "healthy")
 
 
+@both
 async def test_one_that_closes_its_output_is_not_waited_for() -> None:
     async with opened(raw()) as provider:
         with pytest.raises(ServerDownError, match="it closed its output"):
@@ -184,6 +195,7 @@ async def test_what_nobody_asked_for_is_read_at_a_pace(monkeypatch: pytest.Monke
     assert len(waits) == 3
 
 
+@both
 @pytest.mark.parametrize("where", [gate, stdio])
 async def test_who_talks_too_much_waits_to_be_read(
     where: Any, monkeypatch: pytest.MonkeyPatch
@@ -205,6 +217,7 @@ async def test_who_talks_too_much_waits_to_be_read(
         assert (scope.cancelled_caught, spent) == (True, 100)
 
 
+@both
 @pytest.mark.parametrize("place", ["ahead", "behind"])
 async def test_an_answer_that_is_too_large_is_not_kept(place: str) -> None:
     async with opened(raw(max_message_bytes=100_000)) as provider:
@@ -263,6 +276,7 @@ async def test_an_error_of_the_protocol_is_an_error_with_what_the_server_says() 
     assert not caught.value.retryable
 
 
+@both
 async def test_one_that_asks_and_reads_no_answer_is_given_up() -> None:
     async with opened(raw()) as provider:
         with pytest.raises(ServerDownError, match="it has asked more than 32 things"):
@@ -270,6 +284,7 @@ async def test_one_that_asks_and_reads_no_answer_is_given_up() -> None:
         await until(lambda: provider.health.state == "healthy")
 
 
+@both
 async def test_a_call_that_is_never_answered_is_cancelled_and_the_server_hears_of_it() -> None:
     async with opened(raw()) as provider:
         with anyio.move_on_after(0.2):
@@ -300,6 +315,7 @@ async def test_one_that_lists_ever_new_names_is_connected_anew() -> None:
         assert provider.health.reason == "it lists ever new names"
 
 
+@both
 async def test_nothing_of_a_server_is_left_when_the_provider_closes(tmp_path: Any) -> None:
     context = OpenContext("raw", base_dir=str(tmp_path))
     script = tmp_path / "server.sh"

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
 
 import anyio
 import pytest
 from anyio.abc import ByteStream
 from enclave_broker_mcp.provider import health, keeper
-from enclave_broker_mcp.provider.config import McpConfig
 from enclave_broker_mcp.provider.errors import BusyServerError, ServerDownError, ServerError
 from provider_fixtures import invoke, opened, until
-from raw_http import RawServer, Received, answer, raw_server
+from provider_service import JSON, Service, config, said
+from raw_http import Received, answer, raw_server
 
 from enclave_broker_core.contracts import OpenContext
 from enclave_broker_core.errors import BrokerError, PluginError, ResultTooLargeError
@@ -24,68 +22,20 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator object"),
 ]
 
-JSON = ("Content-Type", "application/json")
 EVENTS = ("Content-Type", "text/event-stream")
-Call = Callable[[Any], bytes]
+both = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """One loop, but for what is special to each."""
+    return "asyncio"
 
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "FIRST_RETRY", 0.05)
     monkeypatch.setattr(keeper, "LISTING_PAUSE", 0.01)
-
-
-def said(number: Any, result: Any, *more: tuple[str, str]) -> bytes:
-    body = json.dumps({"jsonrpc": "2.0", "id": number, "result": result}).encode()
-    return answer(200, [JSON, *more], body)
-
-
-class Service:
-    """A server of the handshake's revisions; ``call`` answers what is called."""
-
-    def __init__(self, call: Call | None = None) -> None:
-        self.call = call or (lambda message: said(message["id"], {"content": []}))
-        self.session = "first"
-
-    def __call__(self, received: Received) -> bytes:
-        if received.method != "POST":
-            return answer(405)
-        message = json.loads(received.body)
-        method, number = message["method"], message.get("id")
-        if number is None:
-            return answer(202)
-        if method == "initialize":
-            version = message["params"]["protocolVersion"]
-            return said(
-                number,
-                {
-                    "protocolVersion": version,
-                    "capabilities": {"tools": {}},
-                    "serverInfo": {"name": "raw", "version": "1"},
-                },
-                ("Mcp-Session-Id", self.session),
-            )
-        if method == "server/discover":
-            # As the SDK for TypeScript does: the code is not for closed connections only.
-            error = {"code": -32000, "message": "Bad Request: Server not initialized"}
-            body = json.dumps({"jsonrpc": "2.0", "id": None, "error": error}).encode()
-            return answer(400, [JSON], body)
-        if received.header("mcp-session-id") != self.session:
-            return answer(404)
-        if method == "tools/list":
-            tools = [{"name": "do", "inputSchema": {"type": "object"}}]
-            return said(number, {"tools": tools})
-        return self.call(message)
-
-
-def config(server: RawServer, **more: Any) -> McpConfig:
-    given = {
-        "name": "web",
-        "url": f"{server.url}/mcp",
-        "network": {"schemes": ["http"], "allow_private": ["loopback"]},
-        "refresh": 0,
-    }
-    return McpConfig.model_validate(given | more)
 
 
 async def test_a_private_address_is_refused_unless_it_is_allowed() -> None:
@@ -131,6 +81,7 @@ async def test_a_secret_that_is_not_there_is_an_error_that_says_so() -> None:
     assert server.got == []
 
 
+@both
 @pytest.mark.parametrize(
     ("answered", "kind", "why"),
     [
@@ -186,6 +137,7 @@ async def test_an_error_of_the_protocol_with_a_status_is_that_error() -> None:
             await invoke(provider, "web:do")
 
 
+@both
 async def test_when_a_session_is_over_another_is_begun() -> None:
     service = Service()
     async with raw_server(service) as server, opened(config(server)) as provider:
@@ -199,6 +151,7 @@ async def test_when_a_session_is_over_another_is_begun() -> None:
         assert await invoke(provider, "web:do") is None
 
 
+@both
 async def test_one_that_goes_away_is_reached_again_when_it_is_back() -> None:
     service, gone = Service(), False
 
@@ -219,6 +172,7 @@ async def test_one_that_goes_away_is_reached_again_when_it_is_back() -> None:
         assert await invoke(provider, "web:do") is None
 
 
+@both
 async def test_a_server_that_hangs_hangs_nobody() -> None:
     async def hang(received: Received, stream: ByteStream) -> None:
         await stream.receive()
@@ -238,6 +192,7 @@ async def test_nothing_is_known_of_a_server_that_is_not_there() -> None:
         assert "127.0.0.1 can't be reached" in provider.health.reason
 
 
+@both
 async def test_calls_that_take_long_leave_a_way_to_the_server() -> None:
     """More of them than there may be connections: they wait, and nothing else has to."""
     service, waiting, go_on = Service(), 0, anyio.Event()
@@ -276,80 +231,3 @@ async def test_the_sdk_logs_no_secret(caplog: pytest.LogCaptureFixture) -> None:
                 await invoke(provider, "web:do")
     assert "[secret]" in caplog.text
     assert [text for text in ("secret-token", "session-of-mine") if text in caplog.text] == []
-
-
-# Tokens
-
-
-class Guarded(Service):
-    """Wants a token, and says where there are some: at its own origin, as small ones do."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.issued = 0
-        self.valid: set[str] = set()
-        self.url = ""
-        self.refuses = False
-
-    def __call__(self, received: Received) -> bytes:
-        if received.target == "/.well-known/oauth-protected-resource/mcp":
-            about = {"resource": f"{self.url}/mcp", "authorization_servers": [self.url]}
-            return answer(200, [JSON], json.dumps(about).encode())
-        if received.target == "/.well-known/oauth-authorization-server":
-            about = {
-                "issuer": self.url,
-                "authorization_endpoint": f"{self.url}/authorize",
-                "token_endpoint": f"{self.url}/token",
-                "grant_types_supported": ["client_credentials"],
-                "token_endpoint_auth_methods_supported": ["client_secret_basic"],
-            }
-            return answer(200, [JSON], json.dumps(about).encode())
-        if received.target == "/token":
-            if self.refuses:
-                said_no = b'{"error": "invalid_client", "error_description": "No: open-sesame-1"}'
-                return answer(400, [JSON], said_no)
-            self.issued += 1
-            self.valid = {f"token-number-{self.issued}"}
-            token = {"access_token": f"token-number-{self.issued}", "token_type": "Bearer"}
-            return answer(200, [JSON], json.dumps(token).encode())
-        if received.header("authorization") not in {f"Bearer {token}" for token in self.valid}:
-            where = (
-                f'Bearer resource_metadata="{self.url}/.well-known/oauth-protected-resource/mcp"'
-            )
-            return answer(401, [("WWW-Authenticate", where)])
-        return super().__call__(received)
-
-
-def authorised(server: RawServer) -> McpConfig:
-    auth = {
-        "type": "client_credentials",
-        "issuer": server.url,
-        "client_id": "me",
-        "client_secret": "open-sesame-1",
-    }
-    return config(server, auth=auth)
-
-
-async def test_a_token_is_fetched_and_fetched_again() -> None:
-    service = Guarded()
-    async with raw_server(service) as server:
-        service.url = server.url
-        async with opened(authorised(server)) as provider:
-            assert await invoke(provider, "web:do") is None
-            assert service.issued == 1
-            service.valid.clear()
-            assert await invoke(provider, "web:do") is None
-            assert service.issued == 2
-
-
-async def test_no_token_is_an_error_without_the_secret(caplog: pytest.LogCaptureFixture) -> None:
-    service = Guarded()
-    service.refuses = True
-    async with raw_server(service) as server:
-        service.url = server.url
-        with pytest.raises(PluginError) as caught:
-            async with opened(authorised(server)):
-                pass
-    assert "sesame" not in caught.value.message
-    assert "there is no token for it: Token exchange failed (400)" in caught.value.message
-    assert "sesame" not in caplog.text
