@@ -13,7 +13,8 @@ from mcp_served import BOTH_ERAS, Seen, add_tools, direct, texts
 
 from enclave_broker_core import AccessController, Broker, RateLimiter
 from enclave_broker_core.build import open_setup
-from enclave_broker_core.models import ToolSpec
+from enclave_broker_core.contracts import AccessRequest
+from enclave_broker_core.models import Decision, ToolSpec, Verdict
 
 
 @pytest.fixture
@@ -201,6 +202,25 @@ async def test_who_may_not_see_a_change_is_not_told_of_it() -> None:
         assert "hidden_one" not in {tool.name for tool in (await client.list_tools()).tools}
         await anyio.wait_all_tasks_blocked()
     assert seen.changes == ["ToolListChangedNotification"]
+
+
+async def test_a_change_while_a_list_is_made_is_in_it() -> None:
+    class Slow:
+        judges_arguments = False
+        changing = True
+
+        async def decide(self, request: AccessRequest) -> Decision:
+            if self.changing:
+                self.changing = False
+                broker.tool("late")(_nothing)
+                await anyio.wait_all_tasks_blocked()
+            return Decision(Verdict.ALLOW, "slow")
+
+    broker = Broker(access=Slow())
+    add_tools(broker)
+    async with broker, direct(broker) as client:
+        names = [tool.name for tool in (await client.list_tools()).tools]
+    assert names[-1] == "late"
 
 
 async def test_a_client_of_the_newer_protocol_listens_for_changes() -> None:

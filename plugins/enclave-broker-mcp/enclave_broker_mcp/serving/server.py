@@ -15,6 +15,7 @@ from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
 from enclave_broker_core.errors import BrokerError
+from enclave_broker_core.models import ToolSpec
 
 from .calls import call_tool
 from .code_mode import CodeMode
@@ -68,8 +69,7 @@ class BrokerServer(Server[Any]):
             own = {} if mode == "tools" else self._code.tools(visit.broker)
             if mode == "code":
                 return self._listing.page({}, None if params is None else params.cursor, own)
-            tools = await visit.broker.visible_tools(session=await visit.session())
-            visit.seat.listed = tools
+            tools = await _shown(visit)
             return self._listing.page(tools, None if params is None else params.cursor, own)
 
     async def _call(
@@ -97,6 +97,17 @@ class BrokerServer(Server[Any]):
 
     def _input_schema(self, name: str) -> Mapping[str, Any] | None:
         return self._listing.input_schema(name)
+
+
+async def _shown(visit: Visit) -> Mapping[str, ToolSpec]:
+    """The tools that the client is shown now, and is told of when they change."""
+    broker, session = visit.broker, await visit.session()
+    while True:
+        version = broker.catalog_version
+        tools = await broker.visible_tools(session=session)
+        if broker.catalog_version == version:  # else the change might be told before it is asked
+            visit.seat.listed = tools
+            return tools
 
 
 async def _guarded(ctx: Context, call_next: CallNext) -> HandlerResult:
