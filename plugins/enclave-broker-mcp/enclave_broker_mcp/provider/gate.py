@@ -20,11 +20,12 @@ _log = logging.getLogger(__name__)
 MOST_REQUESTS = 32
 
 CANCELLED = "notifications/cancelled"
+PROGRESS = "notifications/progress"
 # The others are for parts of the protocol that are not used here.
 WANTED = frozenset(
     {
         CANCELLED,
-        "notifications/progress",
+        PROGRESS,
         "notifications/subscriptions/acknowledged",
         "notifications/tools/list_changed",
     }
@@ -93,6 +94,9 @@ class Incoming:
 
     def _is_wanted(self, message: Any) -> bool:
         if isinstance(message, JSONRPCNotification):
+            if message.method == PROGRESS:
+                # A request's id is its token, too. Of what is over nobody needs to hear.
+                return str((message.params or {}).get("progressToken")) in self._ledger.asked
             return message.method in WANTED
         if not isinstance(message, JSONRPCRequest):
             return False

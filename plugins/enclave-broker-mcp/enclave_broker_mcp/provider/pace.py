@@ -7,7 +7,7 @@ import time
 import anyio
 from anyio.lowlevel import checkpoint
 
-PER_SECOND = 1000.0
+PER_SECOND = 500.0
 AT_ONCE = 5000.0
 
 
