@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent
 # whatever needs servers, other programs and many examples, and what only changes one form of
 # data into another: once is enough.
 ONCE = (
+    "examples/plugins",
     "tests/architecture",
     "tests/docs",
     "tests/durable",

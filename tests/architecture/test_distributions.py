@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
+SAMPLES = sorted(path.parent for path in ROOT.glob("examples/plugins/*/pyproject.toml"))
 ALL = [ROOT, *PLUGINS]
 # Programs or plugins import them, and the broker does not: they offer names, and no hooks.
 LIBRARIES = {"enclave-broker-client", "enclave-broker-network"}
@@ -42,11 +43,12 @@ def test_the_plugins_are_found() -> None:
     }
 
 
-@pytest.mark.parametrize("folder", PLUGINS, ids=name_of)
+@pytest.mark.parametrize("folder", [*PLUGINS, *SAMPLES], ids=name_of)
 def test_a_plugin_is_complete(folder: Path) -> None:
     package = folder / package_of(folder)
     assert (folder / "README.md").read_text().startswith(f"# {folder.name}\n")
-    assert f"[{folder.name}](plugins/{folder.name})" in (ROOT / "README.md").read_text()
+    page, place = (ROOT, "plugins/") if folder in PLUGINS else (folder.parent, "")
+    assert f"[{folder.name}]({place}{folder.name})" in (page / "README.md").read_text()
     assert (package / "py.typed").is_file()
     assert list((folder / "tests").glob("test_*.py"))
     project = project_of(folder)
@@ -59,7 +61,7 @@ def test_a_plugin_is_complete(folder: Path) -> None:
     assert hooks or "scripts" in project or folder.name in LIBRARIES
 
 
-@pytest.mark.parametrize("folder", PLUGINS, ids=name_of)
+@pytest.mark.parametrize("folder", [*PLUGINS, *SAMPLES], ids=name_of)
 def test_init_holds_hooks_and_nothing_else(folder: Path) -> None:
     source = (folder / package_of(folder) / "__init__.py").read_text()
     docstring, *others = ast.parse(source).body
@@ -101,7 +103,7 @@ def test_the_order_of_imports_is_checked_for_every_plugin() -> None:
         assert package_of(folder) in contracts["root_packages"]
 
 
-@pytest.mark.parametrize("folder", ALL, ids=name_of)
+@pytest.mark.parametrize("folder", [*ALL, *SAMPLES], ids=name_of)
 def test_the_wheel_holds_the_package_and_nothing_else(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
+PLUGINS = (*ROOT.glob("plugins/*/pyproject.toml"), *ROOT.glob("examples/plugins/*/pyproject.toml"))
+FOLDERS = [ROOT, *sorted(path.parent for path in PLUGINS)]
 
 # What a declared distribution brings and makes part of its own interface.
 BROUGHT = {

@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = [ROOT / "enclave_broker_core", *sorted(ROOT.glob("plugins/*/enclave_broker_*"))]
+PACKAGES = [
+    ROOT / "enclave_broker_core",
+    *sorted(ROOT.glob("plugins/*/enclave_broker_*")),
+    *sorted(ROOT.glob("examples/plugins/*/enclave_broker_*")),
+]
 MODULES = [module for package in PACKAGES for module in sorted(package.rglob("*.py"))]
 TESTS = sorted(
     path
