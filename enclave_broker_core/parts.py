@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -33,15 +33,19 @@ async def open_component(
             f"{context.name} ({component.name}) runs on {' and '.join(sorted(component.loops))},"
             f" this program runs on {loop}"
         )
-    opening = component.open(config, context)
+    failed = f"{context.name} ({component.name}) did not open"
     try:
+        opening: Any = component.open(config, context)
+        if not isinstance(opening, AbstractAsyncContextManager):
+            if isinstance(opening, Coroutine):
+                opening.close()  # it would complain that nobody awaited it
+            given = type(opening).__name__
+            raise PluginError(f"{failed}: open() gave {given}, which is no async context manager")
         part = await opening.__aenter__()
     except BrokerError:
         raise
     except Exception as problem:
-        raise PluginError(
-            f"{context.name} ({component.name}) did not open: {type(problem).__name__}: {problem}"
-        ) from problem
+        raise PluginError(f"{failed}: {type(problem).__name__}: {problem}") from problem
     try:
         yield part
     except BaseException as error:
