@@ -19,7 +19,7 @@ from .errors import (
 )
 from .models import ClientTool, ToolSpec
 from .registry import Catalog
-from .schema_bounds import require_bounded
+from .schema_bounds import PATTERN_BYTES, require_bounded
 from .schema_tools import SchemaTool, schema_check
 from .threads import Threads
 
@@ -74,13 +74,17 @@ class ClientTools:
                 source="client",
             )
             try:
-                made[one.name] = SchemaTool(spec, self._handler(spec), Threads())
+                made[one.name] = SchemaTool(
+                    spec, self._handler(spec), Threads(), pattern_bytes=PATTERN_BYTES
+                )
             except ConfigError as problem:
                 raise ArgumentsError(problem.message) from None
         return made
 
     def _handler(self, spec: ToolSpec) -> Any:
-        check = None if spec.output_schema is None else schema_check(spec.name, spec.output_schema)
+        check = None
+        if spec.output_schema is not None:
+            check = schema_check(spec.name, spec.output_schema, pattern_bytes=PATTERN_BYTES)
 
         async def ask(arguments: dict[str, JsonValue], context: ToolContext) -> Any:
             answer = self._answers.setdefault(context.call_id, _Answer())

@@ -9,12 +9,16 @@ from .errors import ArgumentsError
 
 MOST_NODES = 4000
 DEEPEST = 32
+# A pattern of ten characters may become megabytes of automaton, and take its time to.
+MOST_PATTERNS = 64
+PATTERN_BYTES = 256 * 1024
 _REFUSED = ("$dynamicRef", "$recursiveRef", "$id", "$schema")
 
 
 def require_bounded(name: str, schema: Mapping[str, Any]) -> None:
     """ArgumentsError when the schema, with each reference counted as what it refers to, is
-    larger or deeper than a tool's needs to be, refers to itself or to anything outside.
+    larger or deeper than a tool's needs to be, refers to itself or to anything outside, or has
+    many patterns. How large one pattern may be is for who checks by it: PATTERN_BYTES.
     """
     _Walk(name, schema).over(schema, 0, ())
 
@@ -24,6 +28,7 @@ class _Walk:
         self._name = name
         self._root = root
         self._nodes = 0
+        self._patterns = 0
 
     def over(self, value: Any, depth: int, inside: tuple[str, ...]) -> None:
         self._nodes += 1
@@ -38,10 +43,19 @@ class _Walk:
             for key, item in value.items():
                 if key in _REFUSED and isinstance(item, str):
                     raise self._error(f"has {key}, which is not taken here")
+                self._count_patterns(key, item)
                 if key == "$ref" and isinstance(item, str):
                     self._follow(item, depth, inside)
                 else:
                     self.over(item, depth + 1, inside)
+
+    def _count_patterns(self, key: str, item: Any) -> None:
+        if key == "pattern" and isinstance(item, str):
+            self._patterns += 1
+        elif key == "patternProperties" and isinstance(item, Mapping):
+            self._patterns += len(item)
+        if self._patterns > MOST_PATTERNS:
+            raise self._error(f"has more than {MOST_PATTERNS} patterns")
 
     def _follow(self, reference: str, depth: int, inside: tuple[str, ...]) -> None:
         if reference in inside:

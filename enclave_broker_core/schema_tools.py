@@ -25,7 +25,14 @@ class SchemaTool:
     fetches nothing; without it (the extra ``jsonschema``) a declaration is a ConfigError.
     """
 
-    def __init__(self, spec: ToolSpec, handler: Callable[..., Any], threads: Threads) -> None:
+    def __init__(
+        self,
+        spec: ToolSpec,
+        handler: Callable[..., Any],
+        threads: Threads,
+        *,
+        pattern_bytes: int | None = None,
+    ) -> None:
         # Arguments are always an object; who reads the schema is to know.
         self.spec = spec.model_copy(
             update={"input_schema": {"type": "object", **spec.input_schema}}
@@ -34,7 +41,7 @@ class SchemaTool:
         self._threads = threads
         self._context = _context_parameter(handler)
         self._is_async = inspect.iscoroutinefunction(handler)
-        self._check = schema_check(spec.name, self.spec.input_schema)
+        self._check = schema_check(spec.name, self.spec.input_schema, pattern_bytes=pattern_bytes)
 
     def validate(self, arguments_json: bytes) -> dict[str, Any]:
         return checked_arguments(self.spec.name, arguments_json, self._check)
@@ -76,8 +83,11 @@ def checked_arguments(name: str, arguments_json: bytes, check: Check) -> dict[st
     return checked
 
 
-def schema_check(name: str, schema: dict[str, Any]) -> Check:
-    """A function that says which fields of a value are wrong, and why, without the value."""
+def schema_check(name: str, schema: dict[str, Any], *, pattern_bytes: int | None = None) -> Check:
+    """A function that says which fields of a value are wrong, and why, without the value.
+
+    ``pattern_bytes`` is how large each compiled pattern may be: for schemas of others.
+    """
     try:
         import jsonschema_rs
     except ImportError:
@@ -89,7 +99,7 @@ def schema_check(name: str, schema: dict[str, Any]) -> Check:
         validator = jsonschema_rs.validator_for(
             schema,
             mask="the value",
-            pattern_options=jsonschema_rs.RegexOptions(),
+            pattern_options=jsonschema_rs.RegexOptions(size_limit=pattern_bytes),
             offline=True,
         )
     except (ValueError, jsonschema_rs.ReferencingError) as problem:

@@ -259,6 +259,9 @@ async def test_it_takes_no_name_of_the_brokers_tools() -> None:
         ({"enum": list(range(5000))}, "more than 4000 parts"),
         ({"type": "nothing"}, "not a usable JSON Schema"),
         ({"pattern": "(?<=a)b"}, "not a usable JSON Schema"),
+        ({"pattern": r"\p{L}{100}"}, "not a usable JSON Schema"),  # megabytes, once compiled
+        ({"anyOf": [{"pattern": str(n)} for n in range(65)]}, "more than 64 patterns"),
+        ({"patternProperties": {str(n): {} for n in range(65)}}, "more than 64 patterns"),
     ],
 )
 async def test_a_schema_that_is_not_usable_is_refused(schema: dict[str, Any], said: str) -> None:

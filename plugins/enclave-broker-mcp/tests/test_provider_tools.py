@@ -145,6 +145,16 @@ def nested(levels: int) -> dict[str, Any]:
     return schema
 
 
+def many_patterns(number: int) -> dict[str, Any]:
+    return {"properties": {f"p{n}": {"pattern": f"^a{n}"} for n in range(number)}}
+
+
+def test_of_patterns_there_may_not_be_too_many_in_all_tools_together() -> None:
+    tools = [Definition(f"a{n}", input_schema=many_patterns(60)) for n in range(10)]
+    assert len(made(*tools)) == 8
+    assert "more than 500 patterns" in left_out(*tools)["a9"]
+
+
 @pytest.mark.parametrize(
     ("schema", "why"),
     [
@@ -157,6 +167,8 @@ def nested(levels: int) -> dict[str, Any]:
         (nested(40), "is nested more than 32 levels deep"),
         ({"enum": ["x" * 70_000]}, "has more than 65536 bytes"),
         ({"properties": {str(n): {} for n in range(5000)}}, "has more than 4000 parts"),
+        (many_patterns(65), "has more than 64 patterns"),
+        ({"properties": {"a": {"pattern": "\\p{L}{100}"}}}, "not a usable JSON Schema"),
         ({"type": "array"}, "is not that of an object"),
         ({"properties": {"a": {"type": "no such type"}}}, "not a usable JSON Schema"),
         ({"properties": {"a": {"pattern": "("}}}, "not a usable JSON Schema"),

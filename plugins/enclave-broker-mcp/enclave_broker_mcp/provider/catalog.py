@@ -13,12 +13,14 @@ from enclave_broker_core.schema_tools import Check
 
 from .config import McpConfig
 from .definitions import Definition
-from .schemas import SchemaError, usable
+from .schemas import SchemaError, patterns_in, usable
 from .texts import line, visible
 
 # What a tool's name may have here, besides being a name of the broker's with its source ahead.
 _NAME = re.compile(r"[A-Za-z0-9_.:/-]+")
 LONGEST_SHOWN = 60
+# Of all tools together: what their checks hold is bounded, too.
+MOST_PATTERNS = 500
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ def compile_tools(definitions: Sequence[Definition], config: McpConfig) -> Outco
     """The tools that are wanted and can be had."""
     include = [Pattern(text) for text in config.include]
     exclude = [Pattern(text) for text in config.exclude]
+    patterns = 0
     times = Counter(one.name for one in definitions)
     made, left_out, notes = [], dict[str, str](), list[tuple[str, str]]()
     for one in definitions:
@@ -58,7 +61,10 @@ def compile_tools(definitions: Sequence[Definition], config: McpConfig) -> Outco
         elif times[one.name] > 1:
             # Which one would be called nobody here can say.
             left_out[shown] = "there is more than one of this name"
+        elif patterns + (own := patterns_in([one.input_schema, one.output_schema])) > MOST_PATTERNS:
+            left_out[shown] = f"all schemas together have more than {MOST_PATTERNS} patterns"
         else:
+            patterns += own
             try:
                 made.append(_compiled(name, one, config, notes))
             except SchemaError as problem:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from enclave_broker_core.errors import ArgumentsError, ConfigError
-from enclave_broker_core.schema_bounds import require_bounded
+from enclave_broker_core.schema_bounds import PATTERN_BYTES, require_bounded
 from enclave_broker_core.schema_tools import Check, schema_check
 
 from .texts import has_hidden, visible
@@ -42,9 +42,19 @@ def usable(schema: Mapping[str, Any]) -> tuple[dict[str, Any], Check]:
     if isinstance(dialect, str) and dialect.rstrip("#") in _DIALECTS:
         cleaned["$schema"] = dialect
     try:
-        return cleaned, schema_check("it", cleaned)
+        return cleaned, schema_check("it", cleaned, pattern_bytes=PATTERN_BYTES)
     except ConfigError as problem:
         raise SchemaError(f"is {problem.message.partition(': ')[2]}") from None
+
+
+def patterns_in(value: Any) -> int:
+    """How many patterns a schema has, each counted where it is written."""
+    if isinstance(value, Mapping):
+        own = isinstance(value.get("pattern"), str)
+        named = value.get("patternProperties")
+        named = len(named) if isinstance(named, Mapping) else 0
+        return own + named + sum(map(patterns_in, value.values()))
+    return sum(map(patterns_in, value)) if isinstance(value, list) else 0
 
 
 def _cleaned(value: Any) -> Any:
