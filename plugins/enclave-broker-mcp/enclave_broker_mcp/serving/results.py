@@ -11,9 +11,14 @@ from pydantic_core import to_json
 
 from enclave_broker_core.errors import BrokerError
 
+from .blocks import content_of
+
 
 def succeeded(value: Any) -> types.CallToolResult:
-    """A result: an object also as structured content, anything as text."""
+    """A result: MCP content as it is, an object also as structured content, the rest as text."""
+    blocks = content_of(value)
+    if blocks is not None:
+        return types.CallToolResult(content=blocks)
     text = value if isinstance(value, str) else to_json(value).decode()
     content = [types.TextContent(type="text", text=text)]
     structured = value if isinstance(value, dict) else None
