@@ -30,8 +30,9 @@ class KeyTexts:
         schema = handler(core_schema)
         properties = handler.resolve_ref_schema(schema).get("properties", {})
         fields: Mapping[str, FieldInfo] = vars(cls)["__pydantic_fields__"]
-        for name, text in key_texts(cls).items():
-            properties[fields[name].alias or name].setdefault("description", text)
+        texts = key_texts(cls)
+        for name in fields.keys() & texts.keys():
+            properties[fields[name].alias or name].setdefault("description", texts[name])
         return schema
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, PrivateAttr
 from pydantic.dataclasses import dataclass as validated
 
 from enclave_broker_core.key_texts import KeyTexts, key_texts
@@ -70,6 +70,18 @@ def test_values_have_texts_too() -> None:
         "size": "How large it is."
     }
     assert key_texts(Whole) == {}
+
+
+def test_what_is_no_key_has_a_text_for_readers_alone() -> None:
+    class Counting(Frozen):
+        LARGEST: ClassVar[int] = 3
+        """Not for a file."""
+        _seen: int = PrivateAttr(default=0)
+        """Nor this."""
+        size: int = 0
+        """How large it is."""
+
+    assert descriptions(Counting.model_json_schema()) == {"size": "How large it is."}
 
 
 def test_without_a_source_there_are_none() -> None:
