@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from .answers import HttpError
+
+_log = logging.getLogger(__name__)
 
 
 class Draining:
@@ -16,14 +19,17 @@ class Draining:
         self._told: list[Callable[[], None]] = []
 
     def tell(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` when it begins."""
+        """Call ``listener`` when it begins; one that fails is logged, and stops nothing."""
         self._told.append(listener)
 
     def begin(self) -> None:
         if not self._begun:
             self._begun = True
             for listener in self._told:
-                listener()
+                try:
+                    listener()
+                except Exception:
+                    _log.exception("a plugin's route failed when it was told that the server stops")
 
     def require_open(self) -> None:
         """HttpError 503, which says when another replica may have taken over."""

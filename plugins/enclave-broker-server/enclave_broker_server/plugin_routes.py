@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import Scope
 
 from enclave_broker_core.broker import Broker
@@ -21,9 +22,12 @@ CALLER_HEADERS = "enclave.caller_headers"
 
 USUAL = RouteTraits()
 
+NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
+VALUE = re.compile(r"[\x20-\x7e]*")
+
 
 class PluginRoutes:
-    """ConfigError for a route of a plugin whose path is the server's own.
+    """ConfigError for traits that could not be kept, or that would open another route.
 
     ``passed`` are the names of the headers that tools may pass on.
     """
@@ -39,10 +43,18 @@ class PluginRoutes:
         self._passed = [(name, name.encode()) for name in passed]
         self.traits: dict[str, RouteTraits] = {}
         for route in routes:
-            for path, traits in _traits(route, own):
-                if path in self.traits:
-                    raise ConfigError(f"two routes of plugins have the path {path!r}")
-                self.traits[path] = traits
+            asked = _traits(route)
+            if asked is None:
+                continue
+            path, traits = asked
+            if any(_takes(one, path) for one in own):
+                raise ConfigError(f"{path!r} is a path of the server's own: choose another")
+            if path in self.traits:
+                raise ConfigError(f"two routes of plugins have the path {path!r}")
+            others = (one for one in routes if one is not route)
+            if traits.public and any(_takes(one, path) for one in others):
+                raise ConfigError(f"{path!r} is public, and another route takes it too")
+            self.traits[path] = traits
 
     def of(self, path: str) -> RouteTraits:
         return self.traits.get(path, USUAL)
@@ -57,13 +69,28 @@ class PluginRoutes:
         }
 
 
-def _traits(route: BaseRoute, own: Sequence[BaseRoute]) -> list[tuple[str, RouteTraits]]:
-    traits, path = getattr(route, "enclave", None), getattr(route, "path", None)
-    if not isinstance(traits, RouteTraits) or not isinstance(path, str):
-        return []
+def _traits(route: BaseRoute) -> tuple[str, RouteTraits] | None:
+    """What a route asks of the door, if it asks for something, with its path."""
+    traits = getattr(route, "enclave", None)
+    if traits is None:
+        return None
+    path = getattr(route, "path", None)
+    if isinstance(route, Mount) or not isinstance(path, str):
+        raise ConfigError(f"the door can't tell which requests {path or route!r} takes: many paths")
     if "{" in path:
         raise ConfigError(f"the door can't tell which requests {path!r} takes: it has parameters")
-    scope = {"type": "http", "method": "GET", "path": path, "root_path": "", "headers": []}
-    if any(one.matches(scope)[0] is not Match.NONE for one in own):
-        raise ConfigError(f"{path!r} is a path of the server's own: choose another")
-    return [(path, traits)]
+    if not isinstance(traits, RouteTraits):
+        raise ConfigError(f"{path!r} has an `enclave` that is no RouteTraits")
+    if not VALUE.fullmatch(traits.challenge or ""):
+        raise ConfigError(f"the challenge of {path!r} is no header")
+    for name in (*traits.request_headers, *traits.answer_headers):
+        if not NAME.fullmatch(name):
+            raise ConfigError(f"{name!r} is no name of a header, and {path!r} asks for it")
+    return path, traits
+
+
+def _takes(route: BaseRoute, path: str) -> bool:
+    """Whether requests for a path may come to a route, by whatever method."""
+    scope = {"method": "GET", "path": path, "root_path": "", "headers": []}
+    kinds = ({**scope, "type": kind} for kind in ("http", "websocket"))
+    return any(route.matches(asked)[0] is not Match.NONE for asked in kinds)

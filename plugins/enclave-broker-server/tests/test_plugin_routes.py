@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -13,7 +14,7 @@ from enclave_broker_server.draining import Draining
 from enclave_broker_server.settings import ServerSettings
 from http_client import Names
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route, WebSocketRoute
 
 from enclave_broker_core import Broker
 from enclave_broker_core.errors import ConfigError
@@ -111,6 +112,70 @@ async def test_a_route_is_told_once_that_the_server_stops() -> None:
     assert told == ["it stops"]
 
 
+async def test_one_that_fails_when_it_is_told_keeps_no_other_from_hearing_of_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told: list[str] = []
+
+    def fail() -> None:
+        raise OSError("no way to stop")
+
+    listeners = {"/a": fail, "/b": lambda: told.append("it stops")}
+    routes = [route(path, Page(), RouteTraits(on_drain=do)) for path, do in listeners.items()]
+    draining = Draining(1.0)
+    async with Broker() as broker:
+        create_app(broker, routes=routes, draining=draining)
+        draining.begin()
+    assert told == ["it stops"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "a plugin's route failed when it was told that the server stops"
+    ]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Route("/page", Page()),
+        Route("/{any}", Page()),
+        WebSocketRoute("/page", Page()),
+        Mount("/", app=Page()),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_public_path_opens_no_other_route(other: Any, first: bool) -> None:
+    public = route("/page", Page(), RouteTraits(public=True))
+    async with Broker() as broker:
+        with pytest.raises(ConfigError, match="'/page' is public, and another route takes it too"):
+            create_app(broker, routes=[other, public] if first else [public, other])
+        public.enclave = RouteTraits(challenge="Bearer")
+        create_app(broker, routes=[other, public])
+
+
+@pytest.mark.parametrize(
+    ("traits", "said"),
+    [
+        ({"public": True}, "'/page' has an `enclave` that is no RouteTraits"),
+        (RouteTraits, "'/page' has an `enclave` that is no RouteTraits"),
+        (RouteTraits(challenge="Bearer\r\nX: y"), "the challenge of '/page' is no header"),
+        (RouteTraits(challenge="Bearer realm=\u20ac"), "the challenge of '/page' is no header"),
+        (RouteTraits(request_headers=("X-In, *",)), "'X-In, *' is no name of a header"),
+        (RouteTraits(answer_headers=("X Out",)), "'X Out' is no name of a header"),
+    ],
+)
+async def test_traits_that_could_not_work_stop_the_start(traits: Any, said: str) -> None:
+    async with Broker() as broker:
+        with pytest.raises(ConfigError, match=re.escape(said)):
+            create_app(broker, routes=[route("/page", Page(), traits)])
+
+
+async def test_traits_of_a_mount_are_refused() -> None:
+    mounted: Any = Mount("/below", app=Page())
+    mounted.enclave = RouteTraits(public=True)
+    async with Broker() as broker:
+        with pytest.raises(ConfigError, match="the door can't tell which requests '/below' takes"):
+            create_app(broker, routes=[mounted])
+
+
 @pytest.mark.parametrize("path", ["/sessions", "/health", "/sessions/one", "/tools"])
 async def test_a_path_of_the_servers_own_can_not_be_made_public(path: str) -> None:
     async with Broker() as broker:
@@ -121,7 +186,8 @@ async def test_a_path_of_the_servers_own_can_not_be_made_public(path: str) -> No
 
 async def test_two_routes_can_not_say_different_things_of_one_path() -> None:
     async with Broker() as broker:
-        routes = [route("/page", Page(), RouteTraits(public=public)) for public in (True, False)]
+        said = ("Bearer", "Basic")
+        routes = [route("/page", Page(), RouteTraits(challenge=one)) for one in said]
         with pytest.raises(ConfigError, match="two routes of plugins have the path '/page'"):
             create_app(broker, routes=routes)
 
