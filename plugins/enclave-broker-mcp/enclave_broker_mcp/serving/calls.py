@@ -12,17 +12,22 @@ from enclave_broker_core.events import Event
 from enclave_broker_core.session import Session
 
 from .contexts import Context, wants_progress
+from .logs import Logs
 from .progress import Followed, Progress
 from .results import failed, succeeded, unknown_tool
 
 
 async def call_tool(
-    context: Context, session: Session, name: str, arguments: Mapping[str, Any] | None
+    context: Context,
+    session: Session,
+    logs: Logs,
+    name: str,
+    arguments: Mapping[str, Any] | None,
 ) -> types.CallToolResult:
     """Its result, or its error as a tool's error; MCPError for a name that is no tool's."""
     try:
-        if wants_progress(context):
-            result = await _followed(context, session, name, arguments)
+        if wants_progress(context) or logs.wanted(context):
+            result = await _followed(context, session, logs, name, arguments)
         else:
             result = await session.call(name, arguments)
     except UnknownToolError as error:
@@ -41,7 +46,11 @@ async def _is_shown(session: Session, name: str) -> bool:
 
 
 async def _followed(
-    context: Context, session: Session, name: str, arguments: Mapping[str, Any] | None
+    context: Context,
+    session: Session,
+    logs: Logs,
+    name: str,
+    arguments: Mapping[str, Any] | None,
 ) -> Any:
     progress = Progress(context)
     call_id = ""
@@ -53,6 +62,9 @@ async def _followed(
         return calling
 
     async def see(event: Event) -> bool:
+        if event.type == "log":
+            await logs.tell(context, session, event)
+            return False
         if event.type not in ("tool_progress", "tool_result_applied"):
             return False
         payload = event.payload

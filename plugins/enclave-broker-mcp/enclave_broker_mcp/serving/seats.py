@@ -18,6 +18,7 @@ from enclave_broker_core.session import Session
 
 from .contexts import Context
 from .errors import RETRY_AFTER, TooManyCallsError
+from .logs import Logs
 from .settings import ServingConfig
 
 _log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class Seat:
         self._quiet = anyio.Event()
         self.listed: Mapping[str, ToolSpec] | None = None
         self.connection: Connected | None = None
+        self.logs = Logs()
         self._listeners = 0
         self._bus = InMemorySubscriptionBus()
         self._listening = ListenHandler(self._bus, max_subscriptions=MOST_LISTENING)

@@ -49,6 +49,11 @@ class BrokerServer(Server[Any]):
         self._listing = Listing(config.page_size)
         self._code = CodeMode(config)
         self.middleware.append(_guarded)
+        if config.mode != "code":  # what code logs is in the result
+            # By name: for what the newest revision has no longer, the argument warns.
+            self.add_request_handler(
+                "logging/setLevel", types.SetLevelRequestParams, self._set_level
+            )
 
     def create_initialization_options(
         self,
@@ -86,9 +91,15 @@ class BrokerServer(Server[Any]):
                 session = await visit.session()
                 if is_own:
                     return await self._code.call(context, visit.broker, session, name, arguments)
-                return await call_tool(context, session, name, arguments)
+                return await call_tool(context, session, visit.seat.logs, name, arguments)
         except BrokerError as error:
             return failed(error)
+
+    async def _set_level(
+        self, context: Context, params: types.SetLevelRequestParams
+    ) -> types.EmptyResult:
+        self._visiting(context).seat.logs.set_level(params.level)
+        return types.EmptyResult()
 
     async def _listen(
         self, context: Context, params: types.SubscriptionsListenRequestParams
