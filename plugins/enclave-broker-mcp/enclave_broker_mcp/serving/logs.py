@@ -15,6 +15,9 @@ from enclave_broker_core.session import Session
 
 from .contexts import Context
 
+# Events that a call may be behind another one of the same client and tell none of them again.
+MOST_TOLD = 4096
+
 _ORDER: tuple[types.LoggingLevel, ...] = get_args(types.LoggingLevel)
 _LEVELS: Mapping[str, types.LoggingLevel] = MappingProxyType(
     {"debug": "debug", "info": "info", "warn": "warning", "error": "error"}
@@ -22,7 +25,7 @@ _LEVELS: Mapping[str, types.LoggingLevel] = MappingProxyType(
 
 
 class Logs:
-    """Those of one client: from which level on it wants them, and how far it was told.
+    """Those of one client: from which level on it wants them, and which it was told.
 
     Nothing is told before it asks, by ``logging/setLevel`` or, in the newer protocol, with the
     request. An event of the log does not say whose call it is of: of several calls at a time,
@@ -31,7 +34,7 @@ class Logs:
 
     def __init__(self) -> None:
         self._least: types.LoggingLevel | None = None
-        self._told: tuple[str, int] = ("", 0)
+        self._told: dict[tuple[str, int], None] = {}
 
     def set_level(self, level: types.LoggingLevel) -> None:
         """Tell of this level and of what is worse, from now on."""
@@ -47,10 +50,12 @@ class Logs:
 
     async def tell(self, context: Context, session: Session, event: Event) -> None:
         """An event ``log``, if its level is wanted and nobody has told it."""
-        told_session, seq = self._told
-        if told_session == session.id and event.seq <= seq:
+        place = session.id, event.seq
+        if place in self._told:
             return
-        self._told = session.id, event.seq
+        self._told[place] = None
+        if len(self._told) > MOST_TOLD:
+            del self._told[next(iter(self._told))]
         payload = event.payload
         level = _LEVELS[payload["level"]]
         if level not in self.wanted(context):
