@@ -120,26 +120,35 @@ def _running() -> list[TaskInfo]:
 
 
 class _Listener(logging.Handler):
-    def __init__(self) -> None:
+    def __init__(self, hear: Callable[[logging.LogRecord], None]) -> None:
         super().__init__(logging.DEBUG)
-        self.texts: list[str] = []
+        self._hear = hear
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(f"{logging.Formatter().format(record)} {vars(record)}")
+        self._hear(record)
+
+
+@contextmanager
+def listening(hear: Callable[[logging.LogRecord], None]) -> Iterator[None]:
+    """Have ``hear`` called with all that is logged meanwhile, at whatever level."""
+    listener, root = _Listener(hear), logging.getLogger()
+    level = root.level
+    root.addHandler(listener)
+    root.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.removeHandler(listener)
 
 
 @contextmanager
 def logged() -> Iterator[list[str]]:
     """All that is logged meanwhile, with what comes with it."""
-    listener, root = _Listener(), logging.getLogger()
-    level = root.level
-    root.addHandler(listener)
-    root.setLevel(logging.DEBUG)
-    try:
-        yield listener.texts
-    finally:
-        root.setLevel(level)
-        root.removeHandler(listener)
+    texts: list[str] = []
+    formatter = logging.Formatter()
+    with listening(lambda record: texts.append(f"{formatter.format(record)} {vars(record)}")):
+        yield texts
 
 
 def told(problem: BaseException) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from .gates import Bell, Gate
+from .raising import anew
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ def fails(error: BaseException) -> Fault:
 
     async def fault(go: Go) -> Any:
         await checkpoint()
-        raise copy.copy(error)
+        raise anew(error)
 
     return fault
 
@@ -37,7 +37,7 @@ def loses_answer(error: BaseException) -> Fault:
 
     async def fault(go: Go) -> Any:
         await go()
-        raise copy.copy(error)
+        raise anew(error)
 
     return fault
 
@@ -137,10 +137,12 @@ class Faults:
 
         ``where`` gets a call's arguments and says whether it is meant; ``at`` which of these,
         from now on and the first is 1: one number, several, or all when it is None. What was
-        said first comes first. A harness also knows ``"open"``. ValueError for a method that
-        the part does not have, here or when the part is wrapped.
+        said first comes first. A harness also knows ``"open"``. ValueError for a call that
+        never comes, and for a method that the part does not have, here or when it is wrapped.
         """
         numbers = (at,) if isinstance(at, int) else at
+        if numbers is not None and min(numbers, default=0) < 1:
+            raise ValueError(f"at={at!r}: the first call is 1")
         self._planned.append(_Planned(method, fault, numbers, where))
         if self._methods:
             self._require_known()

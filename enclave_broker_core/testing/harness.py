@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextvars
 import logging
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from enclave_broker_core.models import Decision
 from enclave_broker_core.observations import CallFinished, Observation
 from enclave_broker_core.session_handle import SessionHandle
 
-from .checks import nothing_left_running
+from .checks import listening, nothing_left_running
 from .faults import Faults
 from .lives import Lives, no_thread_left
 
@@ -34,8 +34,8 @@ MOST_EVENTS = 100_000
 class CallOutcome:
     """What became of one call: its ``result``, or the ``error`` that was raised.
 
-    ``observation`` is what sinks and the audit log were told, None when the call did not
-    come so far; ``events`` are those of the session's log that are about the call.
+    ``observation`` is what sinks and the audit log were told, None when they were not;
+    ``events`` are those of the session's log that are about the call.
     """
 
     result: Any
@@ -97,7 +97,7 @@ class BrokerHarness:
     """An open broker, and what happened in it; ``open_harness`` makes it.
 
     ``setup`` is what a server gets, ``lives`` when the parts opened and closed, ``folder``
-    where its files are. All of it can be read after the end too.
+    where its files are. What it noted can be read after the end too.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class BrokerHarness:
         finally:
             self._seen.own.reset(token)
         if not own:
-            return CallOutcome(None, error, None)
+            return CallOutcome(result, error, None)
         # The calls that its tool made have ended before it.
         observation = own[-1]
         events = [
@@ -217,7 +217,7 @@ async def open_harness(
     """
     places = dict(faults or {})
     seen, log = _Seen(), list[logging.LogRecord]()
-    with tempfile.TemporaryDirectory() as temporary, _listening(log):
+    with tempfile.TemporaryDirectory() as temporary, listening(log.append):
         directory = Path(temporary) if folder is None else folder
         sources = _sources(config, directory, files or {})
         lives = Lives(
@@ -261,25 +261,3 @@ def _sources(config: str | Source | None, folder: Path, files: Mapping[str, str]
     if "audit" not in read(sources, None).data:
         sources.append({"audit": {"path": str(folder / "audit.jsonl")}})
     return sources
-
-
-class _Ear(logging.Handler):
-    def __init__(self, log: list[logging.LogRecord]) -> None:
-        super().__init__(logging.DEBUG)
-        self._log = log
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._log.append(record)
-
-
-@contextmanager
-def _listening(log: list[logging.LogRecord]) -> Iterator[None]:
-    ear, root = _Ear(log), logging.getLogger()
-    level = root.level
-    root.addHandler(ear)
-    root.setLevel(logging.DEBUG)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
-        root.removeHandler(ear)

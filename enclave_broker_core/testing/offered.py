@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+from enclave_broker_core.contract_versions import CONTRACTS
 from enclave_broker_core.contracts import Component, NoConfig, OpenContext, OpenPart
 from enclave_broker_core.hookspecs import hookimpl
 
@@ -17,7 +18,7 @@ class Offered:
     """
 
     def __init__(self, **kinds: Mapping[str, Any]) -> None:
-        unknown = kinds.keys() - KINDS
+        unknown = kinds.keys() - CONTRACTS.keys()
         if unknown:
             raise TypeError(f"no kind of part: {', '.join(sorted(unknown))}")
         self._kinds = kinds
@@ -64,22 +65,6 @@ class Offered:
     @hookimpl
     def enclave_routes(self) -> list[Component]:
         return self._of("routes")
-
-
-KINDS = frozenset(
-    {
-        "access",
-        "authenticator",
-        "limiter",
-        "middleware",
-        "routes",
-        "runtime",
-        "secrets",
-        "sink",
-        "store",
-        "tools",
-    }
-)
 
 
 def _opens(part: Any) -> OpenPart[NoConfig, Any]:

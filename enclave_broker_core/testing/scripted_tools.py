@@ -18,6 +18,7 @@ from enclave_broker_core.routing import Route
 from enclave_broker_core.threads import Threads
 
 from .gates import Bell, Gate
+from .raising import anew
 
 Act = Callable[[Mapping[str, JsonValue], ToolContext], Awaitable[Any]]
 """What a tool does when it is called: with its arguments in JSON form, and its context."""
@@ -97,7 +98,7 @@ class ScriptedTool:
         try:
             await checkpoint()
             if isinstance(answer, Exception):
-                raise copy.copy(answer)
+                raise anew(answer)
             if callable(answer):
                 return await answer(given, context)
             return copy.deepcopy(answer)
@@ -153,14 +154,20 @@ class ScriptedProvider:
     async def tools(self) -> Sequence[Tool]:
         await checkpoint()
         self._told = self._version
+        self._bell.ring()
         return list(self._tools.values())
 
     async def watch(self, publish: Publish) -> None:
+        published = self._told
+
+        def changed() -> bool:
+            return published != self._version
+
         while True:
-            await self._bell.until(lambda: self._told != self._version)
+            await self._bell.until(changed)
             version = self._version
             await publish(list(self._tools.values()))
-            self._told = version
+            published = self._told = version
             self._bell.ring()
 
     async def settled(self) -> None:

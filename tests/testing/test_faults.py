@@ -199,6 +199,13 @@ async def test_an_audit_log_that_fails_is_the_call_s_error(world: World) -> None
         assert [entry["event"] for entry in harness.audit] == ["session_started", "session_ended"]
 
 
+async def test_a_call_that_no_audit_log_heard_of_has_its_result_all_the_same(world: World) -> None:
+    world.faults.on("observe", answers(None))
+    async with world.open("audit") as harness:
+        outcome = await harness.call("t")
+        assert (outcome.unwrap(), outcome.observation, outcome.events) == ("done", None, ())
+
+
 async def test_a_provider_that_fails_at_the_start_stops_it(world: World) -> None:
     world.faults.on("tools", fails(OSError("out of reach")))
     with pytest.raises(OSError, match="out of reach"):

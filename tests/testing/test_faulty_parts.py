@@ -14,8 +14,15 @@ from test_kit_fakes import TestScriptedPolicy as PolicyTests
 from enclave_broker_core import Principal
 from enclave_broker_core.contracts import AccessPolicy, AccessRequest
 from enclave_broker_core.store_abilities import AdmittingStore, LeasedStore
-from enclave_broker_core.testing.fakes import ScriptedPolicy
-from enclave_broker_core.testing.faults import Faults, cancels, dawdles, fails, hangs
+from enclave_broker_core.testing.fakes import KnownSecrets, ScriptedPolicy
+from enclave_broker_core.testing.faults import (
+    Faults,
+    cancels,
+    dawdles,
+    fails,
+    hangs,
+    loses_answer,
+)
 from enclave_broker_core.testing.gates import Gate
 
 pytestmark = pytest.mark.anyio
@@ -100,3 +107,28 @@ async def test_a_method_that_is_not_there_is_a_mistake_of_the_test() -> None:
     late.around(ScriptedPolicy())
     with pytest.raises(ValueError, match="no coroutine method say"):
         late.on("say", fails(OSError()))
+
+
+class NeedsMore(Exception):
+    """As the errors of many a client: not to be made of its ``args`` alone."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@pytest.mark.parametrize("fault", [fails, loses_answer])
+async def test_an_error_that_can_not_be_copied_is_raised_as_it_is(fault: Any) -> None:
+    faults, error = Faults(), NeedsMore("busy", status=503)
+    faults.on("get", fault(error))
+    source = faults.around(KnownSecrets({}))
+    for _ in range(2):
+        with pytest.raises(NeedsMore, match="busy") as raised:
+            await source.get("KEY")
+        assert (raised.value.status, raised.value is error) == (503, False)
+
+
+@pytest.mark.parametrize("at", [0, -1, (1, 0), ()])
+async def test_a_call_that_never_comes_is_a_mistake_of_the_test(at: Any) -> None:
+    with pytest.raises(ValueError, match="the first call is 1"):
+        Faults().on("get", fails(OSError()), at=at)

@@ -283,6 +283,37 @@ async def test_an_error_that_is_raised_twice_is_not_the_same_object() -> None:
     assert error not in raised
 
 
+@pytest.mark.anyio
+async def test_who_asks_for_the_tools_takes_no_change_from_who_watches() -> None:
+    provider = ScriptedProvider()
+    published: list[int] = []
+
+    async def publish(tools: Sequence[Any]) -> None:
+        published.append(len(tools))
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            await provider.tools()
+            tasks.start_soon(provider.watch, publish)
+            await anyio.wait_all_tasks_blocked()
+            provider.add("t")
+            assert len(await provider.tools()) == 1
+            await anyio.wait_all_tasks_blocked()
+            assert published == [1]
+            tasks.cancel_scope.cancel()
+
+
+@pytest.mark.anyio
+async def test_who_waits_for_a_provider_that_is_not_open_yet_is_woken() -> None:
+    provider = ScriptedProvider()
+    provider.add("t")
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(provider.settled)
+            await anyio.wait_all_tasks_blocked()
+            await provider.tools()
+
+
 def test_parts_may_be_used_on_one_event_loop_after_the_other() -> None:
     provider, gate = ScriptedProvider(), Gate()
 
