@@ -6,6 +6,7 @@ import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +128,8 @@ def _written(one: Definition) -> list[str]:
 
 def _difference(before: Definition, now: Definition) -> Iterator[str]:
     compared = difflib.unified_diff(_written(before), _written(now), lineterm="", n=3)
-    # The first two lines are for files.
-    yield from (line for line in compared if not line.startswith(("---", "+++", "@@")))
+    # The first two lines are for files. By their place: what a server wrote may begin like them.
+    yield from (line for line in islice(compared, 2, None) if not line.startswith("@@"))
 
 
 def _shown(text: str) -> str:
