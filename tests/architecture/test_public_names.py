@@ -67,6 +67,12 @@ def shown_by(page: str) -> Iterator[tuple[str, set[str] | None]]:
         yield directive[1], set(members[1].split(", ")) if members else None
 
 
+def test_the_reference_shows_nothing_twice() -> None:
+    shown = [what for page in sorted(API.glob("*.md")) for what in shown_by(page.read_text())]
+    assert len(shown) > 20
+    assert [what for number, what in enumerate(shown) if what in shown[:number]] == []
+
+
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
 def test_every_public_name_is_documented(package: Path) -> None:
     missing = []
