@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import shutil
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,8 @@ import typer
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 from packaging.utils import InvalidName, canonicalize_name
 
+from enclave_broker_core.build import load_plugins
+from enclave_broker_core.distributions import KNOWN_DISTRIBUTIONS
 from enclave_broker_core.mistakes import choices
 
 from .options import JsonOption
@@ -22,6 +25,12 @@ from .terminal import harmless
 
 # What the lines of the templates have room for, without the prefix.
 LONGEST_NAME = 28
+
+# What a package can't be called: its tests are there, and what git and builders leave out.
+OTHER_FOLDERS = frozenset({"tests", "build", "dist"})
+
+# The kinds that the core has another key for.
+HOOKED: Mapping[str, str] = {"provider": "tools", "policy": "access"}
 
 
 def kind_names(incomplete: str) -> list[tuple[str, str]]:
@@ -72,6 +81,7 @@ def new_plugin(
     if kind not in KINDS:
         raise _wrong("--kind", f"there is no kind {kind!r}; {choices(kind, KINDS)}")
     names = Names.of(_distribution(name), use and _name(use, "--use"))
+    _require_free(kind, names.component, "--use" if use else "NAME")
     folder = into / names.distribution
     files = files_of(kind, names, license and _license(license))
     write(folder, files)
@@ -103,11 +113,22 @@ def _distribution(text: str) -> str:
         raise _wrong("NAME", f"Python could not import a package named {package!r}")
     if name == PREFIX.rstrip("-"):
         raise _wrong("NAME", f"{name!r} does not say what it is, as {PREFIX}hours would")
+    if package in OTHER_FOLDERS:
+        raise _wrong("NAME", f"{package!r} is a folder that it has for something else")
     spec = find_spec(package)
     # What has no origin is a folder that happens to have the name.
     if spec is not None and spec.origin is not None:
         raise _wrong("NAME", f"there is a module named {package!r} already")
     return name
+
+
+def _require_free(kind: str, name: str, option: str) -> None:
+    """A broker does not start with two plugins of a name, or two parts of a kind and a name."""
+    plugins, key = load_plugins(), HOOKED.get(kind, kind)
+    if any(plugin.name == name for plugin in plugins):
+        raise _wrong(option, f"another plugin is named {name!r}: choose one by --use")
+    if name in plugins.names(key) or (key, name) in KNOWN_DISTRIBUTIONS:
+        raise _wrong(option, f"another {kind} is named {name!r}: choose one by --use")
 
 
 def _license(text: str) -> str:
