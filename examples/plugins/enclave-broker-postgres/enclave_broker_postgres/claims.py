@@ -1,81 +1,76 @@
-"""The keys that are claimed in one session, and the answers kept under them."""
+"""The keys that are claimed in a session. Their times are by the server's clock."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
-from enclave_broker_core.errors import TooManyClaimsError
+from enclave_broker_core.errors import SessionNotFoundError, TooManyClaimsError
 from enclave_broker_core.models import Claim
 
+from .connections import Connection
+from .forms import of_text
 
-@dataclass
-class _Held:
-    fingerprint: str
-    expires_at: float
-    answer: bytes | None = None
+NOW = "extract(epoch FROM clock_timestamp())::double precision"
+RETRY_AFTER = 1.0
+
+# What asks for a session's claims one after the other, so that one of many is told ``new``.
+SESSION = "SELECT number FROM sessions WHERE id = %s FOR NO KEY UPDATE"
+EXPIRE = f"DELETE FROM claims WHERE session = %s AND expires_at <= {NOW}"
+CLAIM = f"""
+SELECT fingerprint, answer, expires_at - {NOW} FROM claims WHERE session = %s AND key = %s
+"""
+COUNT = "SELECT count(*), count(settled) FROM claims WHERE session = %s"
+MAKE_ROOM = """
+DELETE FROM claims WHERE session = %(session)s AND key = (
+    SELECT key FROM claims WHERE session = %(session)s AND settled IS NOT NULL
+    ORDER BY settled LIMIT 1)
+"""
+INSERT = f"""
+INSERT INTO claims (session, key, fingerprint, expires_at) VALUES (%s, %s, %s, {NOW} + %s)
+"""
+SETTLE = f"""
+UPDATE claims SET answer = %s, settled = nextval('places')
+WHERE session = (SELECT number FROM sessions WHERE id = %s) AND key = %s
+AND answer IS NULL AND expires_at > {NOW}
+"""
+RELEASE = """
+DELETE FROM claims
+WHERE session = (SELECT number FROM sessions WHERE id = %s) AND key = %s AND answer IS NULL
+"""
 
 
-class Claims:
-    """At most ``most`` claims, whose times are by ``timer``: over that, those settled first go."""
+async def take(
+    connection: Connection,
+    session_id: str,
+    key: str,
+    fingerprint: str,
+    *,
+    seconds: float,
+    most: int,
+    number: int | None = None,
+) -> tuple[int, Claim, float]:
+    """The session's number, what came of claiming, and for how long the key is in use.
 
-    def __init__(self, most: int, timer: Callable[[], float]) -> None:
-        self._most = most
-        self._timer = timer
-        self._held: dict[str, _Held] = {}
-        # In the order in which they were settled.
-        self._settled: dict[str, None] = {}
-
-    def take(self, key: str, fingerprint: str, seconds: float) -> Claim:
-        held = self._live(key)
-        if held is None:
-            if len(self._held) >= self._most:
-                self._make_room()
-            self._held[key] = _Held(fingerprint, self._timer() + seconds)
-            return Claim("new")
-        if held.fingerprint != fingerprint:
-            return Claim("conflict")
-        return Claim("pending") if held.answer is None else Claim("settled", held.answer)
-
-    def left(self, key: str) -> float:
-        """For how many seconds more the key is in use."""
-        held = self._live(key)
-        return 0.0 if held is None else held.expires_at - self._timer()
-
-    def settle(self, key: str, answer: bytes) -> None:
-        held = self._live(key)
-        if held is not None and held.answer is None:
-            held.answer = answer
-            self._settled[key] = None
-
-    def release(self, key: str) -> None:
-        held = self._live(key)
-        if held is not None and held.answer is None:
-            self._drop(key)
-
-    def expire(self) -> None:
-        """Let those go whose time is over."""
-        for key in list(self._held):
-            self._live(key)
-
-    def _live(self, key: str) -> _Held | None:
-        held = self._held.get(key)
-        if held is not None and held.expires_at <= self._timer():
-            self._drop(key)
-            return None
-        return held
-
-    def _make_room(self) -> None:
-        self.expire()
-        if len(self._held) < self._most:
-            return
-        if not self._settled:
+    ``number`` is the session's that is meant: while somebody waited another may have got the id.
+    """
+    row = await (await connection.execute(SESSION, (of_text(session_id),))).fetchone()
+    if row is None or number not in (None, row[0]):
+        raise SessionNotFoundError(f"there is no session {session_id!r}")
+    (session,) = row
+    await connection.execute(EXPIRE, (session,))
+    row = await (await connection.execute(CLAIM, (session, of_text(key)))).fetchone()
+    if row is not None:
+        wanted, answer, left = row
+        if wanted != of_text(fingerprint):
+            return session, Claim("conflict"), left
+        return session, Claim("pending") if answer is None else Claim("settled", answer), left
+    row = await (await connection.execute(COUNT, (session,))).fetchone()
+    held, settled = row or (0, 0)
+    if held >= most:
+        if not settled:
             raise TooManyClaimsError(
-                f"{len(self._held)} keys of the session are in use and none of them is done",
-                retry_after=1.0,
+                f"{held} keys of the session are in use and none of them is done",
+                retry_after=RETRY_AFTER,
             )
-        self._drop(next(iter(self._settled)))
-
-    def _drop(self, key: str) -> None:
-        del self._held[key]
-        self._settled.pop(key, None)
+        await connection.execute(MAKE_ROOM, {"session": session})
+    values = (session, of_text(key), of_text(fingerprint), seconds)
+    await connection.execute(INSERT, values)
+    return session, Claim("new"), seconds

@@ -1,58 +1,48 @@
-"""Sessions, their logs, histories and claims in plain dicts of one process."""
+"""The store: what of each promise is one transaction, and who is woken by it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from functools import partial
+from typing import LiteralString
 
 import anyio
+import anyio.lowlevel
 from enclave_broker_core.calls import CallRecord
-from enclave_broker_core.contracts import OpenContext
-from enclave_broker_core.errors import (
-    SessionEndedError,
-    SessionExistsError,
-    SessionNotFoundError,
-    TooManySessionsError,
-)
-from enclave_broker_core.events import Draft, Event
-from enclave_broker_core.models import Claim, SessionRecord, SessionState
-from enclave_broker_core.session_store import SessionStore
+from enclave_broker_core.errors import SessionLostError, SessionNotFoundError, StoreError
+from enclave_broker_core.events import Draft, Event, final_error
+from enclave_broker_core.models import Claim, RunStats, SessionRecord, SessionState
 
-from .claims import Claims
-from .config import StoreConfig
-from .session import StoredSession
+from . import claims, log, records
+from .config import PostgresConfig
+from .connections import Connection, Connections, Work
+from .forms import of_text, to_call
+from .log import Doubts
+from .ownership import Ownership
+from .waking import Turns, Wakes
 
-# Who is refused and came back at once would only be refused again.
-SHORTEST_RETRY = 0.1
+# A waiter looks again no sooner than this when a key's time is as good as over.
+SHORTEST_WAIT = 0.001
 
 
-class DictStore:
-    """A SessionStore. Only ``read`` and ``claim`` ever wait, so that all else is done at once.
+class PostgresStore:
+    """A SessionStore on the tables of one schema, which this broker owns.
 
-    What is kept elsewhere has to shield its writing from cancellation, and to take the same
-    event once when it is given again. ``clock`` is in seconds since the epoch, as the times of
-    the records are; ``timer`` in seconds that are never set back: by it keys are in use.
+    What was begun is finished, also for who is cancelled: ``Connections.run`` shields it. Reading
+    and appending are one trip to the server each.
     """
 
     def __init__(
-        self,
-        config: StoreConfig,
-        *,
-        clock: Callable[[], float] = time.time,
-        timer: Callable[[], float] = time.monotonic,
+        self, config: PostgresConfig, connections: Connections, ownership: Ownership
     ) -> None:
         self._config = config
-        self._clock = clock
-        self._timer = timer
-        self._created = 0
-        # All in the order of creation, and those that have not ended.
-        self._sessions: dict[str, StoredSession] = {}
-        self._open: dict[str, StoredSession] = {}
-        # In the order of their ends.
-        self._ended: dict[str, float] = {}
-        # The numbers of the latest ones: who lists page by page may hold such an id.
-        self._deleted: dict[str, int] = {}
+        self._connections = connections
+        self._ownership = ownership
+        self._turns = Turns()
+        self._doubts = Doubts()
+        self._logged = Wakes()
+        self._claimed = Wakes()
 
     async def create(
         self,
@@ -61,23 +51,15 @@ class DictStore:
         max_open: int | None = None,
         max_of_principal: int | None = None,
     ) -> None:
-        if record.id in self._sessions:
-            raise SessionExistsError(f"the session id {record.id!r} is taken")
-        self._created += 1
-        claims = Claims(self._config.max_claims, self._timer)
-        session = StoredSession(record, self._created, self._config, claims)
-        owner = session.owner
-        if owner is not None and max_of_principal is not None:
-            own = [other for other in self._open.values() if other.owner == owner]
-            self._require_room(own, max_of_principal, f" of {owner[0]!r}")
-        if max_open is not None:
-            self._require_room(self._open.values(), max_open, "")
-        self._deleted.pop(record.id, None)
-        self._sessions[record.id] = self._open[record.id] = session
+        bounds = {"max_open": max_open, "max_of_principal": max_of_principal}
+        await self._connections.run(
+            lambda connection: records.create(connection, record, self._ownership, **bounds)
+        )
 
     async def get(self, session_id: str) -> SessionRecord | None:
-        session = self._sessions.get(session_id)
-        return None if session is None else session.record()
+        return await self._connections.run(
+            lambda connection: records.get(connection, session_id), repeatable=True
+        )
 
     async def list(
         self,
@@ -88,55 +70,88 @@ class DictStore:
         limit: int = 100,
         after: str | None = None,
     ) -> Sequence[SessionRecord]:
-        number = 0 if after is None else self._number(after)
-        found: list[SessionRecord] = []
-        for session in self._sessions.values() if include_ended else self._open.values():
-            if len(found) >= limit:
-                break
-            own_id, own_tenant = session.owner or (None, None)
-            if (
-                session.number > number
-                and (principal_id is None or principal_id == own_id)
-                and (tenant is None or tenant == own_tenant)
-            ):
-                found.append(session.record())
-        return found
+        find = partial(
+            records.find,
+            principal_id=principal_id,
+            tenant=tenant,
+            include_ended=include_ended,
+            limit=limit,
+            after=after,
+        )
+        return await self._connections.run(find, repeatable=True)
 
     async def append(self, session_id: str, event: Draft, call: CallRecord | None = None) -> int:
-        session = self._get(session_id)
-        if session.ended_at is not None:
-            raise SessionEndedError(f"the session {session_id!r} has ended")
-        return session.append(event, call)
+        async with self._turns.of(session_id):
+            doubt = self._doubts.of(session_id, event)
+            write = partial(
+                log.append, session_id=session_id, doubt=doubt, call=call, config=self._config
+            )
+            try:
+                seq = await self._connections.run(write, repeatable=True)
+            except StoreError:
+                raise  # the doubt stays
+            except Exception:
+                self._doubts.settle(session_id, event)
+                raise
+            finally:
+                self._logged.wake(session_id)
+            self._doubts.settle(session_id, event)
+            return seq
 
     async def end(self, session_id: str, final: Draft, state: SessionState, at: float) -> bool:
-        session = self._get(session_id)
-        if session.ended_at is not None:
-            return False
         if not state.ended:
             raise ValueError(f"{state.value!r} is not the state of a session that has ended")
-        session.append(final)
-        session.end(state, at)
-        del self._open[session_id]
-        self._ended[session_id] = at
-        if len(self._ended) > self._config.max_ended:
-            await self.delete(next(iter(self._ended)))
-        return True
+        async with self._turns.of(session_id):
+            doubt = self._doubts.of(session_id, final)
+            write = partial(
+                log.end,
+                session_id=session_id,
+                doubt=doubt,
+                state=state.value,
+                at=at,
+                config=self._config,
+            )
+            try:
+                ended = await self._connections.run(write, repeatable=True)
+            except StoreError:
+                raise
+            except Exception:
+                self._doubts.settle(session_id, final)
+                raise
+            finally:
+                self._logged.wake(session_id)
+            self._doubts.settle(session_id, final)
+        if ended:
+            await self._forget_first()
+        return ended
 
     async def read(
         self, session_id: str, from_seq: int = 1, *, limit: int = 1000, wait: float | None = None
     ) -> Sequence[Event]:
-        session = self._get(session_id)
-        found = session.read(from_seq, limit)
-        if wait:
-            with anyio.move_on_after(wait):
-                while not found and session.ended_at is None:
-                    await session.wait()
-                    self._require_still(session_id, session)
-                    found = session.read(from_seq, limit)
+        look = partial(log.read, session_id=session_id, from_seq=from_seq, limit=limit)
+        number, ended, found = await self._connections.run(look, repeatable=True)
+        if not wait:
+            return found
+        first = number
+        with anyio.move_on_after(wait):
+            while not found and not ended:
+                changed = self._logged.next(session_id)
+                # Once more, for what came before there was anything to be woken by.
+                number, ended, found = await self._connections.run(look, repeatable=True)
+                if number != first:  # another session has got the id meanwhile
+                    raise SessionNotFoundError(f"the session {session_id!r} has been deleted")
+                if not found and not ended:
+                    await changed.wait()
         return found
 
     async def history(self, session_id: str) -> Sequence[CallRecord]:
-        return tuple(self._get(session_id).calls)
+        async def look(connection: Connection) -> list[tuple[bytes | None]]:
+            return await (await connection.execute(log.HISTORY, (of_text(session_id),))).fetchall()
+
+        rows = await self._connections.run(look, repeatable=True)
+        if not rows:
+            raise SessionNotFoundError(f"there is no session {session_id!r}")
+        return [to_call(call) for (call,) in rows if call is not None]
 
     async def claim(
         self,
@@ -147,78 +162,102 @@ class DictStore:
         seconds: float,
         wait: float | None = None,
     ) -> Claim:
-        session = self._get(session_id)
-        claim = session.claims.take(key, fingerprint, seconds)
+        take = partial(
+            claims.take,
+            session_id=session_id,
+            key=key,
+            fingerprint=fingerprint,
+            seconds=seconds,
+            most=self._config.max_claims,
+        )
+        changed = self._claimed.next(session_id)
+        number, claim, left = await self._take(take, session_id, key)
+        take = partial(take, number=number)
         if wait:
             with anyio.move_on_after(wait):
                 while claim.state == "pending":
-                    await session.wait(session.claims.left(key))
-                    self._require_still(session_id, session)
-                    claim = session.claims.take(key, fingerprint, seconds)
+                    with anyio.move_on_after(max(SHORTEST_WAIT, left)):
+                        await changed.wait()
+                    changed = self._claimed.next(session_id)
+                    _, claim, left = await self._take(take, session_id, key)
         return claim
 
     async def settle(self, session_id: str, key: str, answer: bytes) -> None:
-        session = self._sessions.get(session_id)
-        if session is not None:
-            session.claims.settle(key, answer)
-            session.wake()
+        values = (answer, of_text(session_id), of_text(key))
+        await self._execute(claims.SETTLE, values)
+        self._claimed.wake(session_id)
 
     async def release(self, session_id: str, key: str) -> None:
-        session = self._sessions.get(session_id)
-        if session is not None:
-            session.claims.release(key)
-            session.wake()
+        await self._execute(claims.RELEASE, (of_text(session_id), of_text(key)))
+        self._claimed.wake(session_id)
 
     async def delete(self, session_id: str) -> bool:
-        session = self._sessions.pop(session_id, None)
-        if session is None:
-            return False
-        self._open.pop(session_id, None)
-        self._ended.pop(session_id, None)
-        self._deleted[session_id] = session.number
-        if len(self._deleted) > self._config.max_ended:
-            del self._deleted[next(iter(self._deleted))]
-        session.wake()
-        return True
+        forget = partial(records.forget, session_id=session_id, most_noted=self._config.max_ended)
+        gone = await self._connections.run(forget)
+        self._wake([session_id])
+        return gone
 
     async def sweep(self, now: float) -> int:
-        due = [id for id, at in self._ended.items() if at < now - self._config.grace]
-        for session_id in due:
-            await self.delete(session_id)
-        for session in self._sessions.values():
-            session.claims.expire()
-        return len(due)
+        await self._ownership.keep()
+        before, most = now - self._config.grace, self._config.max_ended
+        count = 0
+        while True:
+            gone = await self._connections.run(
+                lambda connection: records.forget_due(connection, before, most_noted=most)
+            )
+            self._wake(gone)
+            count += len(gone)
+            if len(gone) < records.BATCH:
+                return count
 
     async def check(self) -> None:
-        """There is nothing that could be out of reach."""
+        await self._ownership.keep()
 
-    def _get(self, session_id: str) -> StoredSession:
-        session = self._sessions.get(session_id)
-        if session is None:
-            raise SessionNotFoundError(f"there is no session {session_id!r}")
-        return session
+    async def end_lost(self) -> None:
+        """End what was open when its broker died: nobody goes on with it."""
+        lost = SessionLostError("the broker that ran the session is gone")
+        at = time.time()
 
-    def _require_still(self, session_id: str, session: StoredSession) -> None:
-        """Another session may have got the id while somebody waited."""
-        if self._sessions.get(session_id) is not session:
-            raise SessionNotFoundError(f"the session {session_id!r} has been deleted")
+        async def end_all(connection: Connection) -> int:
+            left = await records.still_open(connection)
+            for record in left:
+                stats = RunStats(max(0.0, at - record.created_at), record.tool_calls, 0)
+                doubt = Doubts().of(record.id, final_error(lost, stats))
+                failed = SessionState.FAILED.value
+                await log.end(connection, record.id, doubt, failed, at, self._config)
+            return len(left)
 
-    def _number(self, session_id: str) -> int:
-        if session_id in self._deleted:
-            return self._deleted[session_id]
-        return self._get(session_id).number
+        while await self._connections.run(end_all):
+            pass
+        await self._forget_first()
 
-    def _require_room(self, open: Iterable[StoredSession], most: int, whose: str) -> None:
-        """TooManySessionsError, with the time until the first of those that are open expires."""
-        expiries = [session.expires_at for session in open]
-        if len(expiries) >= most:
-            first = min(expiries, default=0.0) - self._clock()
-            raise TooManySessionsError(
-                f"{len(expiries)} sessions{whose} are open and at most {most} may be",
-                retry_after=max(SHORTEST_RETRY, first),
-            )
+    async def _take(
+        self, take: Work[tuple[int, Claim, float]], session_id: str, key: str
+    ) -> tuple[int, Claim, float]:
+        """One try to claim; who was cancelled meanwhile gives back what came of it."""
+        number, claim, left = await self._connections.run(take)
+        if claim.state == "new":
+            try:
+                await anyio.lowlevel.checkpoint_if_cancelled()
+            except BaseException:
+                with anyio.CancelScope(shield=True):
+                    await self.release(session_id, key)
+                raise
+        return number, claim, left
 
+    async def _execute(self, statement: LiteralString, values: tuple[object, ...]) -> None:
+        async def execute(connection: Connection) -> None:
+            await connection.execute(statement, values)
 
-@asynccontextmanager
-async def open_store(config: StoreConfig, context: OpenContext) -> AsyncIterator[SessionStore]:
-    yield DictStore(config)
+        await self._connections.run(execute, repeatable=True)
+
+    async def _forget_first(self) -> None:
+        most = self._config.max_ended
+        self._wake(
+            await self._connections.run(lambda connection: records.forget_first(connection, most))
+        )
+
+    def _wake(self, session_ids: Sequence[str]) -> None:
+        for session_id in session_ids:
+            self._logged.wake(session_id)
+            self._claimed.wake(session_id)
