@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 
 from enclave_broker_core import open_broker
 from enclave_broker_core.contracts import OpenContext
-from enclave_broker_core.errors import BrokerError, ConfigError, PluginError
+from enclave_broker_core.errors import BrokerError, ConfigError, PluginError, UnknownToolError
 from enclave_broker_core.testing.contexts import RecordingContext
 
 pytestmark = pytest.mark.anyio
@@ -124,6 +124,17 @@ async def test_what_was_accepted_is_offered_as_long_as_it_is_the_same(folder: Fo
             tasks.cancel_scope.cancel()
 
 
+async def test_what_changed_into_what_can_t_be_offered_is_not_called(folder: Folder) -> None:
+    await folder.accept()
+    async with opened(folder.config, folder.context) as provider:
+        kept = {one.spec.name: one for one in await provider.tools()}
+        hidden = {"type": "object", "properties": {"a\u202eb": {}}}
+        folder.serve(tool("echo", "Other.", inputSchema=hidden), tool("seen", "Sees."))
+        await until(lambda: names(provider.made) == {"raw:seen"})
+        with pytest.raises(UnknownToolError):
+            await kept["raw:echo"].invoke({}, RecordingContext("raw:echo"))
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -204,6 +215,7 @@ def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
         (lambda text: "[]", "no file of accepted tools"),
         (lambda text: text.replace('"version": 1', '"version": 2'), "version 2, 1 is known"),
         (lambda text: text.replace("Reads.", "Reads!"), "the digest of a is not that"),
+        (lambda text: text.replace("{}", '{"a": Infinity}', 1), "the digest of a is not that"),
     ],
 )
 async def test_a_file_that_is_no_such_file_is_an_error_at_the_start(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -185,6 +186,15 @@ def test_a_schema_that_can_t_be_used_leaves_its_tool_out(schema: Any, why: str) 
     if schema != {"type": "array"}:
         assert outcome.made[0].spec.output_schema is None
         assert "its output schema is not used" in outcome.notes[0][1]
+
+
+def test_a_definition_that_could_not_be_written_down_leaves_its_tool_out() -> None:
+    said = left_out(
+        Definition("a", input_schema={**OBJECT, "default": math.inf}),
+        Definition("b", output_schema={"default": math.nan}),
+        Definition("c"),
+    )
+    assert said == dict.fromkeys("ab", "it has numbers that JSON does not have")
 
 
 @pytest.mark.parametrize(

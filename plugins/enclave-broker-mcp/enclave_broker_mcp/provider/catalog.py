@@ -61,6 +61,8 @@ def compile_tools(definitions: Sequence[Definition], config: McpConfig) -> Outco
         elif times[one.name] > 1:
             # Which one would be called nobody here can say.
             left_out[shown] = "there is more than one of this name"
+        elif not one.is_json:
+            left_out[shown] = "it has numbers that JSON does not have"
         elif patterns + (own := patterns_in([one.input_schema, one.output_schema])) > MOST_PATTERNS:
             left_out[shown] = f"all schemas together have more than {MOST_PATTERNS} patterns"
         else:

@@ -44,8 +44,19 @@ class Definition:
             "annotations": self.annotations,
         }
 
+    @property
+    def is_json(self) -> bool:
+        """Whether it can be written down: infinite numbers can be read, and are no JSON."""
+        try:
+            return bool(self.digest)
+        except ValueError:
+            return False
+
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the definition as JSON with sorted keys and without spaces."""
-        text = json.dumps(self.as_json, sort_keys=True, separators=(",", ":"))
+        """SHA-256 of the definition as JSON with sorted keys and without spaces.
+
+        ValueError for what is not JSON.
+        """
+        text = json.dumps(self.as_json, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

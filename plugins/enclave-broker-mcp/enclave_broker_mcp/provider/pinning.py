@@ -34,10 +34,14 @@ SAID: Mapping[Why, str] = {
 
 
 class Pinning:
-    """Knows what was accepted of one server's tools. ``held`` is what is held back now."""
+    """Knows what was accepted of one server's tools.
+
+    ``held`` is what is held back now, of what could be offered; ``_offered`` is the rest of it.
+    """
 
     def __init__(self, name: str, file: PinFile) -> None:
         self.held: Mapping[str, Why] = {}
+        self._offered: frozenset[str] = frozenset()
         self._told: Mapping[str, Why] = {}
         self._name = name
         self._file = file
@@ -54,7 +58,9 @@ class Pinning:
             elif known.digest != one.definition.digest:
                 held[one.definition.name] = "changed"
         self.held = held
-        return [one for one in made if one.definition.name not in held]
+        offered = [one for one in made if one.definition.name not in held]
+        self._offered = frozenset(one.definition.name for one in offered)
+        return offered
 
     async def changed(self) -> None:
         """Wait until the file is another. One that is wrong accepts nothing."""
@@ -72,8 +78,8 @@ class Pinning:
             return
 
     def require(self, tool: Compiled) -> None:
-        """HeldBackError for a tool that is held back, whoever still has it."""
-        if tool.definition.name in self.held:
+        """HeldBackError or UnknownToolError for what is not offered now, whoever still has it."""
+        if tool.definition.name not in self._offered:
             self.refuse(tool.definition.name)
 
     def refuse(self, name: str) -> NoReturn:

@@ -78,7 +78,7 @@ class PinFile:
             one = Definition(
                 name, pin.description, pin.input_schema, pin.output_schema, pin.annotations
             )
-            if one.digest != pin.digest:
+            if not one.is_json or one.digest != pin.digest:
                 raise ConfigError(f"{self.path}: the digest of {name} is not that of what it holds")
             accepted[name] = one
         return accepted
