@@ -15,6 +15,8 @@ from enclave_broker_server.jwks_settings import JwksSettings
 from issuers import jwks
 from joserfc.jwk import Key
 
+from enclave_broker_core.testing.fakes import Clock
+
 SETTINGS = JwksSettings(cache_seconds=600, refetch_interval=30, stale_seconds=3600)
 
 
@@ -83,13 +85,6 @@ def publisher() -> Iterator[Publisher]:
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @asynccontextmanager

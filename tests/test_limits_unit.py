@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -11,14 +10,7 @@ from hypothesis import strategies as st
 
 from enclave_broker_core import ConfigError, Principal, Rate, RateLimiter, ToolSpec, Window
 from enclave_broker_core.patterns import Pattern
-
-
-@dataclass
-class Clock:
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from enclave_broker_core.testing.fakes import Clock
 
 
 @pytest.fixture

@@ -7,15 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enclave_broker_core.models import Admission, Window
+from enclave_broker_core.testing.fakes import Clock
 from enclave_broker_core.windows import SlidingWindows
-
-
-@dataclass
-class Clock:
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def window(key: str = "k", max_calls: int = 2, seconds: float = 10.0) -> Window:

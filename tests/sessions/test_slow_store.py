@@ -9,32 +9,25 @@ import pytest
 from enclave_broker_memory.store import MemoryStore
 
 from enclave_broker_core import Broker, SessionCancelledError
+from enclave_broker_core.testing.faults import Faults, hangs
+from enclave_broker_core.testing.gates import Gate
 
 pytestmark = pytest.mark.anyio
 
 
-class SlowStore(MemoryStore):
-    """Each append of one kind of event waits at a gate, shielded, as the contract says."""
-
-    def __init__(self, kind: str) -> None:
-        super().__init__()
-        self.kind = kind
-        self.waiting = anyio.Event()
-        self.gate = anyio.Event()
-
-    async def append(self, session_id: str, event: Any, call: Any = None) -> int:
-        if event[0] == self.kind:
-            with anyio.CancelScope(shield=True):
-                self.waiting.set()
-                await self.gate.wait()
-        return await super().append(session_id, event, call)
+def slow(kind: str, gate: Gate) -> Any:
+    """A store that waits at the gate to append an event of a kind, shielded, as stores do."""
+    faults = Faults()
+    meant = hangs(gate, shielded=True)
+    faults.on("append", meant, where=lambda session, event, call=None: event[0] == kind)
+    return faults.around(MemoryStore())
 
 
 @pytest.mark.parametrize("kind", ["tool_call", "tool_result_applied"])
 async def test_a_session_that_ends_while_a_call_is_recorded(kind: str) -> None:
-    store = SlowStore(kind)
+    gate = Gate()
     ran: list[int] = []
-    broker = Broker(store=store)
+    broker = Broker(store=slow(kind, gate))
 
     @broker.tool("t")
     async def t() -> str:
@@ -55,11 +48,11 @@ async def test_a_session_that_ends_while_a_call_is_recorded(kind: str) -> None:
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(call)
-            await store.waiting.wait()
+            await gate.reached()
             tasks.start_soon(session.cancel, "enough")
             await anyio.wait_all_tasks_blocked()
             assert not session.ended.is_set()
-            store.gate.set()
+            gate.open()
         kinds = [event.type async for event in session.events()]
         assert kinds == ["session_init", "tool_call", "tool_result_applied", "final"]
         assert [one.outcome for one in await session.history()] == [
@@ -71,15 +64,15 @@ async def test_a_session_that_ends_while_a_call_is_recorded(kind: str) -> None:
 
 
 async def test_a_caller_that_is_cancelled_while_its_call_is_recorded() -> None:
-    store = SlowStore("tool_result_applied")
-    broker = Broker(store=store)
+    gate = Gate()
+    broker = Broker(store=slow("tool_result_applied", gate))
     broker.tool("t")(anyio.lowlevel.checkpoint)
     async with broker, broker.session() as session:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(session.call, "t")
-            await store.waiting.wait()
+            await gate.reached()
             tasks.cancel_scope.cancel()
-            store.gate.set()
+            gate.open()
         assert not session.busy
         assert [one.outcome for one in await session.history()] == ["ok"]
         await session.call("t")

@@ -33,16 +33,6 @@ def call(
     )
 
 
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Answers:
     """Below a middleware: gives the answers or raises the errors in turn, the last for ever."""
 

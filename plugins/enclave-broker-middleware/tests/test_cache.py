@@ -8,10 +8,11 @@ from typing import Any
 import anyio
 import pytest
 from enclave_broker_middleware.cache import Cache, CacheConfig
-from middleware_calls import ADA, BOB, Answers, Clock, call, spec
+from middleware_calls import ADA, BOB, Answers, call, spec
 from pydantic import ValidationError
 
 from enclave_broker_core import DeadlineExceededError, Principal, ToolCall, ToolError
+from enclave_broker_core.testing.fakes import Clock
 from enclave_broker_core.testing.samples import at_once
 
 pytestmark = pytest.mark.anyio

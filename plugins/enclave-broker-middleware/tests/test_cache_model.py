@@ -8,7 +8,9 @@ from enclave_broker_middleware.kept_answers import OVERHEAD, KeptAnswers
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from middleware_calls import Clock, spec
+from middleware_calls import spec
+
+from enclave_broker_core.testing.fakes import Clock
 
 TTL, MOST, MOST_BYTES = 10.0, 2, 7 * OVERHEAD
 TOOLS = (spec("a"), spec("a"))

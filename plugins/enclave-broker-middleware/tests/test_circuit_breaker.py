@@ -8,7 +8,7 @@ import anyio
 import pytest
 from enclave_broker_middleware.circuit_breaker import CircuitBreaker, CircuitBreakerConfig
 from enclave_broker_middleware.errors import CircuitOpenError
-from middleware_calls import BOB, Answers, Clock, call, spec
+from middleware_calls import BOB, Answers, call, spec
 
 from enclave_broker_core import (
     AccessDeniedError,
@@ -18,6 +18,7 @@ from enclave_broker_core import (
     ToolSpec,
     ToolTimeoutError,
 )
+from enclave_broker_core.testing.fakes import Clock
 
 pytestmark = pytest.mark.anyio
 

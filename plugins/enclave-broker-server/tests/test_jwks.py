@@ -12,12 +12,13 @@ import pytest
 from enclave_broker_server.jwt_config import JwtConfig
 from enclave_broker_server.jwt_tokens import open_jwt
 from issuers import AUDIENCE, EC, ISSUER, RSA, STRANGER, jwks, token
-from publishing import Clock, Publisher, asked, kids, opened, publisher
+from publishing import Publisher, asked, kids, opened, publisher
 
 from enclave_broker_core.contracts import Authenticator, Credentials, OpenContext
 from enclave_broker_core.errors import AccessDeniedError, BrokerError
 from enclave_broker_core.models import Principal
 from enclave_broker_core.testing.authenticators import AuthenticatorSuite
+from enclave_broker_core.testing.fakes import Clock
 
 pytestmark = pytest.mark.anyio
 

@@ -11,9 +11,10 @@ import anyio
 import pytest
 from enclave_broker_server.jwks import KeysUnavailableError
 from issuers import ED, RSA, STRANGER, jwks
-from publishing import Clock, Publisher, kids, opened, publisher
+from publishing import Publisher, kids, opened, publisher
 
 from enclave_broker_core.errors import AccessDeniedError
+from enclave_broker_core.testing.fakes import Clock
 
 pytestmark = pytest.mark.anyio
 
