@@ -102,41 +102,66 @@ async def test_quiet_is_when_nothing_is_held() -> None:
 
 async def test_a_principal_without_sessions_has_a_seat_for_what_it_may_do() -> None:
     seating = Seating(HttpConfig())
-    ada = seating.of_principal(Principal(id="ada", roles=frozenset({"a", "b"})))
-    assert seating.of_principal(Principal(id="ada", roles=frozenset({"b", "a"}))) is ada
+    ada = seating.of_principal(Principal(id="ada", roles=frozenset({"a", "b"})), {})
+    assert seating.of_principal(Principal(id="ada", roles=frozenset({"b", "a"})), {}) is ada
     others = (
         Principal(id="ada"),
         Principal(id="ada", roles=frozenset({"a", "b"}), tenant="acme"),
         Principal(id="ada", roles=frozenset({"a", "b"}), attributes={"team": 1}),
         Principal(id="ada", roles=frozenset({"a", "b"}), authenticated=False),
     )
-    assert len({ada, *(seating.of_principal(other) for other in others)}) == 5
+    assert len({ada, *(seating.of_principal(other, {}) for other in others)}) == 5
 
 
 async def test_seats_that_are_not_used_make_room() -> None:
     async with Broker() as broker:
         seating = Seating(HttpConfig(max_sessions=1))
-        seat = seating.of_principal(ADA)
+        seat = seating.of_principal(ADA, {})
         session = await seat.session(broker, ADA, {})
         with pytest.raises(RefusedError) as refused:
-            seating.of_principal(BOB)
+            seating.of_principal(BOB, {})
         assert (refused.value.status, refused.value.headers) == (503, {"retry-after": "5"})
-        assert seating.of_principal(ADA) is seat
+        assert seating.of_principal(ADA, {}) is seat
         await session.complete()
         with seat.held(), pytest.raises(RefusedError):
-            seating.of_principal(BOB)
-        assert seating.of_principal(BOB) is not seat
+            seating.of_principal(BOB, {})
+        assert seating.of_principal(BOB, {}) is not seat
+
+
+def test_what_is_passed_on_for_one_is_not_passed_on_for_another() -> None:
+    seating = Seating(HttpConfig())
+    one = seating.of_principal(ADA, {"x-token": "one", "x-user": "a"})
+    assert seating.of_principal(ADA, {"x-user": "a", "x-token": "one"}) is one
+    assert seating.of_principal(ADA, {"x-token": "two", "x-user": "a"}) is not one
+    assert seating.of_principal(ADA, {}) is not one
+
+
+async def test_one_caller_has_so_many_seats_of_both_kinds() -> None:
+    async with Broker() as broker:
+        seating = Seating(HttpConfig(max_sessions_per_principal=2))
+        session = await seating.of_principal(ADA, {"x-token": "one"}).session(broker, ADA, {})
+        seating.of_principal(ADA, {"x-token": "two"})
+        with seating.opening(ADA):  # there is room: nothing is done on the other
+            with pytest.raises(RefusedError) as refused:
+                seating.of_principal(ADA, {"x-token": "three"})
+            assert (refused.value.status, refused.value.headers) == (429, {"retry-after": "5"})
+            seating.of_principal(BOB, {})
+        await session.complete()
+        seating.of_principal(ADA, {})
+        await seating.give_up_principals()
+        with seating.opening(ADA), seating.opening(ADA):
+            pass
 
 
 async def test_who_stops_takes_nobody_new() -> None:
     seating = Seating(HttpConfig())
-    seat = seating.of_principal(ADA)
+    seat = seating.of_principal(ADA, {})
     seating.draining = True
-    assert seating.of_principal(ADA) is seat
+    assert seating.of_principal(ADA, {}) is seat
     with pytest.raises(RefusedError, match="the server is stopping"):
-        seating.of_principal(BOB)
+        seating.of_principal(BOB, {})
     with pytest.raises(RefusedError, match="the server is stopping"), seating.opening(ADA):
         pass
     await seating.give_up_principals()
     with pytest.raises(RefusedError):
-        seating.of_principal(ADA)
+        seating.of_principal(ADA, {})

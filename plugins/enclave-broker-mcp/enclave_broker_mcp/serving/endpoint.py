@@ -106,7 +106,7 @@ class Endpoint:
 
         session_id = headers.get(SESSION_ID)
         if _without_sessions(headers):
-            await serve(self._seating.of_principal(principal))
+            await serve(self._seating.of_principal(principal, passed))
         elif session_id is None:
             with self._seating.opening(principal) as seat:
                 await serve(seat)

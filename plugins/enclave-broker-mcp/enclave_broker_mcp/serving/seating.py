@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
+from typing import NamedTuple
 
 from pydantic_core import to_json
 
@@ -26,17 +27,25 @@ def owner_of(principal: Principal) -> Owner:
     return principal.tenant, principal.id
 
 
+class _Key(NamedTuple):
+    owner: Owner
+    roles: frozenset[str]
+    authenticated: bool
+    attributes: bytes
+    headers: frozenset[tuple[str, str]]
+
+
 class Seating:
     """An MCP session has a seat of its own; a principal without sessions has one for all requests.
 
-    The second kind is the same for requests of the same roles and attributes only, and is given
-    up when its session has ended.
+    The second kind is the same only for requests of the same roles and attributes that pass on
+    the same headers, which are the session's. It is given up when its session has ended.
     """
 
     def __init__(self, config: HttpConfig) -> None:
         self._config = config
         self._of_sessions: dict[str, tuple[Principal, Seat]] = {}
-        self._of_principals: dict[Hashable, Seat] = {}
+        self._of_principals: dict[_Key, Seat] = {}
         self._taken: Counter[Owner] = Counter()
         self._opening: set[Seat] = set()
         self.draining = False
@@ -53,12 +62,9 @@ class Seating:
     def opening(self, principal: Principal) -> Iterator[Seat]:
         """A seat for the session that a request in this block asks for. RefusedError 429, 503."""
         self._require_open()
-        owner, most = owner_of(principal), self._config.max_sessions_per_principal
-        if self._taken[owner] >= most:
-            said = f"{most} MCP sessions of this caller are open"
-            raise RefusedError(429, said, retry_after=RETRY_AFTER)
+        owner = owner_of(principal)
+        self._take(owner)
         seat = Seat(self._config)
-        self._taken[owner] += 1
         self._opening.add(seat)
         try:
             yield seat
@@ -78,6 +84,15 @@ class Seating:
             del self._of_sessions[session_id]
             self._leave(owner_of(principal))
 
+    def _take(self, owner: Owner) -> None:
+        most = self._config.max_sessions_per_principal
+        if self._taken[owner] >= most:
+            self._clear()
+        if self._taken[owner] >= most:
+            said = f"{most} MCP sessions of this caller are open"
+            raise RefusedError(429, said, retry_after=RETRY_AFTER)
+        self._taken[owner] += 1
+
     def _leave(self, owner: Owner) -> None:
         self._taken[owner] -= 1
         if not self._taken[owner]:
@@ -88,22 +103,27 @@ class Seating:
         _, seat = self._of_sessions.get(session_id, (None, None))
         return seat
 
-    def of_principal(self, principal: Principal) -> Seat:
-        """The seat for a request that has no session. RefusedError 503."""
-        key = _key(principal)
+    def of_principal(self, principal: Principal, headers: Mapping[str, str]) -> Seat:
+        """The seat for a request that has no session. RefusedError 429, 503."""
+        key = _key(principal, headers)
         seat = self._of_principals.get(key)
         if seat is None:
             self._require_open()
             self._clear()
             if len(self._of_principals) >= self._config.max_sessions:
                 raise RefusedError(503, "too many callers are here", retry_after=RETRY_AFTER)
+            self._take(owner_of(principal))
             seat = self._of_principals[key] = Seat(self._config)
         return seat
 
     def _clear(self) -> None:
         unused = [key for key, seat in self._of_principals.items() if not seat.is_used]
         for key in unused:
-            del self._of_principals[key]
+            self._give_up(key)
+
+    def _give_up(self, key: _Key) -> None:
+        del self._of_principals[key]
+        self._leave(key.owner)
 
     def _require_open(self) -> None:
         if self.draining:
@@ -114,10 +134,16 @@ class Seating:
         while self._of_principals:
             key, seat = next(iter(self._of_principals.items()))
             await seat.when_quiet()
-            self._of_principals.pop(key, None)
+            if key in self._of_principals:
+                self._give_up(key)
             await seat.close()
 
 
-def _key(principal: Principal) -> Hashable:
-    attributes = to_json(principal.attributes) if principal.attributes else b""
-    return owner_of(principal), principal.roles, principal.authenticated, attributes
+def _key(principal: Principal, headers: Mapping[str, str]) -> _Key:
+    return _Key(
+        owner_of(principal),
+        principal.roles,
+        principal.authenticated,
+        to_json(principal.attributes) if principal.attributes else b"",
+        frozenset(headers.items()),
+    )
