@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 from enclave_broker_mcp.serving.printed import Printed
-from enclave_broker_mcp.serving.searching import found, words
+from enclave_broker_mcp.serving.searching import Index, words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp.shared.exceptions import MCPError
@@ -208,16 +208,21 @@ async def test_both_has_all_of_it() -> None:
 # Searching
 
 
+def by_name(*tools: ToolSpec) -> dict[str, ToolSpec]:
+    return {tool.name: tool for tool in tools}
+
+
 def test_tools_are_found_by_words_of_their_names_and_what_they_do() -> None:
-    tools = [
+    index = Index()
+    tools = by_name(
         ToolSpec(name="mail:send", description="Send a message to somebody."),
         ToolSpec(name="users:list", description="List everybody."),
         ToolSpec(name="files:listVersions", tags=frozenset({"history"})),
         ToolSpec(name="users:removeAvatar", description="Take the picture of a user away."),
-    ]
+    )
 
     def names(query: str, limit: int = 10) -> list[str]:
-        return [spec.name for spec in found(query, tools, limit)[0]]
+        return [spec.name for spec in index.found(query, tools, limit)[0]]
 
     assert names("send") == ["mail:send"]
     assert names("list users") == ["users:list", "files:listVersions", "users:removeAvatar"]
@@ -226,8 +231,21 @@ def test_tools_are_found_by_words_of_their_names_and_what_they_do() -> None:
     assert names("avatar user") == ["users:removeAvatar", "users:list"]
     assert names("weather forecast") == []
     assert names("", 2) == ["mail:send", "users:list"]
-    assert found("", tools, 2)[1] == 4
-    assert found("list", tools, 1)[1] == 2
+    assert index.found("", tools, 2)[1] == 4
+    assert index.found("list", tools, 1)[1] == 2
+
+
+def test_a_tool_is_read_once_as_far_as_words_go() -> None:
+    index = Index()
+
+    def finds(query: str, description: str) -> bool:
+        return index.found(query, by_name(ToolSpec(name="a:b", description=description)), 1)[1] == 1
+
+    assert finds("mail", "Sends mail.")
+    assert finds("letters", "Sends letters.")
+    assert not finds("mail", "Sends letters.")
+    assert not finds("mail", "x " * 1000 + "mail")
+    assert not finds("mail " + "y" * 65, "y" * 65)
 
 
 def test_a_name_is_cut_into_its_words() -> None:
@@ -238,8 +256,8 @@ def test_a_name_is_cut_into_its_words() -> None:
 @settings(max_examples=50)
 @given(st.text(max_size=200), st.text(max_size=60), st.integers(1, 5))
 def test_any_query_is_answered(query: str, description: str, limit: int) -> None:
-    tools = [ToolSpec(name=f"a:{n}", description=description) for n in range(6)]
-    hits, total = found(query, tools, limit)
+    tools = by_name(*(ToolSpec(name=f"a:{n}", description=description) for n in range(6)))
+    hits, total = Index().found(query, tools, limit)
     assert len(hits) == min(limit, total) <= 6
 
 

@@ -22,7 +22,7 @@ from .contexts import Context
 from .printed import Printed
 from .progress import Followed, Progress
 from .results import failed, succeeded
-from .searching import found
+from .searching import Index
 from .settings import ServingConfig
 
 SEARCH, DESCRIBE, RUN = "search_tools", "describe_tools", "run_code"
@@ -45,6 +45,7 @@ class CodeMode:
         self._config = config
         self._tools: Mapping[str, types.Tool] = {}
         self._language: str | None = None
+        self._index = Index()
 
     def tools(self, broker: Broker) -> Mapping[str, types.Tool]:
         """Them, as the code's language makes them."""
@@ -69,7 +70,7 @@ class CodeMode:
                 return await self._run(context, session, RunCode.of(name, given).code)
             tools = await broker.visible_tools(session=session)
             if name == SEARCH:
-                return succeeded(_found(Search.of(name, given), tools))
+                return succeeded(self._found(Search.of(name, given), tools))
             described = _described(Describe.of(name, given), tools)
             try:
                 json_text(described, session.limits.max_result_bytes)
@@ -78,6 +79,11 @@ class CodeMode:
             return succeeded(described)
         except BrokerError as error:
             return failed(error)
+
+    def _found(self, asked: Search, tools: Mapping[str, ToolSpec]) -> dict[str, Any]:
+        specs, total = self._index.found(asked.query, tools, asked.limit)
+        shown = [{"name": spec.name, "description": _summary(spec)} for spec in specs]
+        return {"tools": shown, "total": total}
 
     async def _run(self, context: Context, session: Session, code: str) -> types.CallToolResult:
         progress, printed = Progress(context), Printed(self._config.max_output_chars)
@@ -114,12 +120,6 @@ class CodeMode:
         languages = broker.languages
         chosen = self._config.runtime or next(iter(languages), "")
         return languages.get(chosen, "code")
-
-
-def _found(asked: Search, tools: Mapping[str, ToolSpec]) -> dict[str, Any]:
-    specs, total = found(asked.query, tools.values(), asked.limit)
-    shown = [{"name": spec.name, "description": _summary(spec)} for spec in specs]
-    return {"tools": shown, "total": total}
 
 
 def _summary(spec: ToolSpec) -> str:
