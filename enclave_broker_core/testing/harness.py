@@ -245,6 +245,8 @@ async def open_harness(
 
 def _sources(config: str | Source | None, folder: Path, files: Mapping[str, str]) -> list[Source]:
     """The configuration as a list of files and mappings; the first is a file in the folder."""
+    if "broker.toml" in files:
+        raise ValueError("broker.toml is the configuration itself: give its text as such")
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         path = folder / name

@@ -139,6 +139,12 @@ async def test_a_store_that_hangs_is_waited_for_and_a_cancelled_call_with_it(
         assert [record.outcome for record in await session.history()] == ["ok"]
 
 
+async def test_a_configuration_among_the_files_beside_it_is_a_mistake_of_the_test() -> None:
+    with pytest.raises(ValueError, match="give its text as such"):
+        async with open_harness(files={"broker.toml": "[limits]\ntimeout = 7\n"}):
+            pytest.fail("it opened")
+
+
 async def test_a_limiter_that_fails_refuses(world: World) -> None:
     world.faults.on("acquire", fails(OSError("out of reach")))
     async with world.open("rate_limit.backend") as harness:
