@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import gc
+import importlib
 import json
 import os
 import signal
@@ -28,16 +29,20 @@ class Started:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._id = self._received()
+        self.pid = self._received()
         self._code: int | None = None
 
     def send_signal(self, number: int) -> None:
-        os.kill(self._id, number)
+        os.kill(self.pid, number)
 
-    def wait(self) -> int:
-        """Its exit code; or the number of the signal that ended it, negative."""
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code; or the number of the signal that ended it, negative. TimeoutError."""
         if self._code is None:
-            self._code = self._received()
+            self._connection.settimeout(timeout)
+            try:
+                self._code = self._received()
+            finally:
+                self._connection.settimeout(None)
         return self._code
 
     def kill(self) -> None:
@@ -103,11 +108,14 @@ class ForkedProgram:
 
 
 @contextmanager
-def forked_program() -> Iterator[ForkedProgram]:
-    """The process that forks, for as long as it is needed."""
+def forked_program(*modules: str) -> Iterator[ForkedProgram]:
+    """The process that forks, for as long as it is needed.
+
+    ``modules`` are some that each run would else import by itself.
+    """
     ours, theirs = socket.socketpair()
     with ours:
-        command = [sys.executable, __file__, str(theirs.fileno())]
+        command = [sys.executable, __file__, str(theirs.fileno()), *modules]
         with subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL) as it:
             theirs.close()
             yield ForkedProgram(ours)
@@ -159,6 +167,8 @@ if __name__ == "__main__":
     from enclave_broker_core import load_plugins
 
     load_plugins({})
+    for name in sys.argv[2:]:
+        importlib.import_module(name)
     # Else the end of each run would go through all of it, and copy it.
     gc.freeze()
     _serve(socket.socket(fileno=int(sys.argv[1])))

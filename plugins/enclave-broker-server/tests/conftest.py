@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     asynccontextmanager,
+    chdir,
     contextmanager,
 )
 from dataclasses import dataclass, field
@@ -25,6 +27,7 @@ import pytest
 from anyio.abc import SocketStream
 from enclave_broker_server.listening import listen, serving_at, url_of
 from enclave_broker_server.settings import ServerSettings
+from forked_program import ForkedProgram, Started, forked_program
 from http_client import Client
 from starlette.types import ASGIApp
 from wire_check import Checked
@@ -174,7 +177,7 @@ def opened(serving: Serving) -> Callable[..., AbstractAsyncContextManager[httpx.
 class Running:
     """``enclave-broker serve`` as a process of its own, in a directory with its files."""
 
-    process: subprocess.Popen[bytes]
+    process: Started | subprocess.Popen[bytes]
     place: Path
     said: dict[str, Any] = field(default_factory=dict)
 
@@ -199,43 +202,77 @@ class Running:
 
 
 StartCommand = Callable[..., AbstractContextManager[Running]]
+Begin = Callable[[list[str], list[int]], Started | subprocess.Popen[bytes]]
+# What a server imports when it opens.
+OF_A_SERVER = (
+    "enclave_broker_memory.store",
+    "enclave_broker_monty.runtime",
+    "enclave_broker_server.process",
+    "uvloop",
+)
+
+
+@pytest.fixture(scope="session")
+def forked() -> Iterator[ForkedProgram]:
+    """Runs ``enclave-broker`` without the time that its imports take."""
+    with forked_program(*OF_A_SERVER) as program:
+        yield program
 
 
 @pytest.fixture
-def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StartCommand:
+def started(forked: ForkedProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StartCommand:
     """Runs ``enclave-broker serve`` on a free port: ``with started(*options, config=…) as it``.
 
     ``config`` is a TOML text, ``files`` are more files beside it, by name. A command that
-    ends instead of serving has no ``said``.
+    ends instead of serving has no ``said``. It is forked, so there is one at a time.
     """
     monkeypatch.delenv("ENCLAVE_BROKER_CONFIG", raising=False)
 
+    def begin(arguments: list[str], streams: list[int]) -> Started:
+        with chdir(tmp_path):
+            return forked.start(arguments, os.environ, streams)
+
+    return _starting(begin, tmp_path)
+
+
+@pytest.fixture
+def started_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StartCommand:
+    """The same as a process that imports all by itself."""
+    monkeypatch.delenv("ENCLAVE_BROKER_CONFIG", raising=False)
+
+    def begin(arguments: list[str], streams: list[int]) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "enclave_broker_cli", *arguments]
+        stdin, stdout, stderr = streams
+        return subprocess.Popen(command, cwd=tmp_path, stdin=stdin, stdout=stdout, stderr=stderr)
+
+    return _starting(begin, tmp_path)
+
+
+def _starting(begin: Begin, place: Path) -> StartCommand:
     @contextmanager
     def start(*options: str, config: str = "", **files: str) -> Iterator[Running]:
-        (tmp_path / "broker.toml").write_text(config)
+        (place / "broker.toml").write_text(config)
         for name, text in files.items():
-            (tmp_path / f"{name}.py").write_text(text)
-        command = [sys.executable, "-m", "enclave_broker_cli", "serve", "--json"]
+            (place / f"{name}.py").write_text(text)
         port = () if "--port" in options else ("--port", "0")
-        with (
-            (tmp_path / "stderr").open("wb") as stderr,
-            subprocess.Popen(
-                [*command, *port, *options],
-                cwd=tmp_path,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-            ) as process,
-        ):
+        reading, writing = os.pipe()
+        with os.fdopen(reading, "rb") as said:
+            with (
+                os.fdopen(writing, "wb") as stdout,
+                (place / "stderr").open("wb") as stderr,
+                Path(os.devnull).open("rb") as stdin,
+            ):
+                streams = [one.fileno() for one in (stdin, stdout, stderr)]
+                process = begin(["serve", "--json", *port, *options], streams)
             try:
-                assert process.stdout is not None
-                running = Running(process, tmp_path)
-                line = process.stdout.readline()
+                running = Running(process, place)
+                line = said.readline()
                 if b'"url"' in line:
                     running.said = json.loads(line)
                 yield running
             finally:
-                if process.poll() is None:
-                    process.kill()
+                process.kill()
+                process.wait()
 
     return start
 

@@ -42,8 +42,8 @@ def status_of(pid: int) -> Path:
 
 
 @pytest.fixture
-def server(started: Any) -> Iterator[Any]:
-    with started(config=CONFIG, tools=TOOLS) as it:
+def server(started_anew: Any) -> Iterator[Any]:
+    with started_anew(config=CONFIG, tools=TOOLS) as it:
         if not status_of(it.process.pid).exists():
             pytest.skip("a process's memory is read from /proc, which this system has not")
         yield it

@@ -7,13 +7,12 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from forked_program import ForkedProgram, forked_program
+from forked_program import ForkedProgram
 
 from enclave_broker_core import load_plugins
 from enclave_broker_core.config_schema import config_schema
@@ -45,14 +44,8 @@ keys = [{ hash = "%s", id = "ada" }]
 PATIENCE = 30.0
 
 
-@pytest.fixture(scope="module")
-def forked() -> Iterator[ForkedProgram]:
-    with forked_program() as program:
-        yield program
-
-
-def test_it_says_where_it_listens_and_serves(started: Any) -> None:
-    with started(config=RUNTIME) as it:
+def test_it_says_where_it_listens_and_serves(started_anew: Any) -> None:
+    with started_anew(config=RUNTIME) as it:
         assert it.said.keys() == {"url", "host", "port", "workers"}
         assert it.said["host"] == "127.0.0.1"
         assert it.said["url"] == f"http://127.0.0.1:{it.said['port']}"

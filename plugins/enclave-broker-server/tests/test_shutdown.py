@@ -78,9 +78,9 @@ class Streamed:
             streamed._thread.join(PATIENCE)
 
 
-def test_what_runs_goes_on_and_nothing_new_is_taken(started: Any) -> None:
+def test_what_runs_goes_on_and_nothing_new_is_taken(started_anew: Any) -> None:
     with (
-        started(config=CONFIG % 600, tools=TOOLS) as it,
+        started_anew(config=CONFIG % 600, tools=TOOLS) as it,
         Streamed.of(it.url) as streamed,
         httpx.Client(base_url=it.url) as client,
     ):
