@@ -10,6 +10,7 @@ import typer
 from enclave_broker_core.commands import Command
 from enclave_broker_core.config_files import DEFAULT_FILE, FILES_VARIABLE, chosen_files
 
+from .config_command import print_config
 from .settings import Mode
 
 MCP_HELP = "Serve the broker's tools to an MCP client, on stdin and stdout."
@@ -26,6 +27,7 @@ def mcp_application() -> typer.Typer:
         rich_markup_mode=None, add_completion=False, invoke_without_command=True
     )
     application.callback(help=MCP_HELP)(mcp)
+    application.command("config")(print_config)
     return application
 
 
