@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+from typing import Any
 
 import anyio
 import pytest
 from anyio.abc import ByteStream
-from enclave_broker_mcp.provider import health, keeper
+from enclave_broker_mcp.provider import health, keeper, web
+from enclave_broker_mcp.provider.codes import BUSY
 from enclave_broker_mcp.provider.errors import BusyServerError, ServerDownError, ServerError
 from provider_fixtures import invoke, opened, until
 from provider_service import JSON, Service, config, said
@@ -124,6 +127,40 @@ async def test_a_server_that_answers_later_says_when() -> None:
         with pytest.raises(BusyServerError) as caught:
             await invoke(provider, "web:do")
         assert (caught.value.retryable, caught.value.retry_after) == (True, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("after", "seconds"), [(1e308, 86400.0), (-1.5, 0.0), (math.nan, 0.0), ("soon", None)]
+)
+async def test_a_server_is_not_believed_any_time(after: Any, seconds: float | None) -> None:
+    error = {"code": BUSY, "message": "Later", "data": {"retryAfter": after}}
+    refused = {"jsonrpc": "2.0", "id": None, "error": error}
+    service = Service(lambda message: answer(503, [JSON], json.dumps(refused).encode()))
+    async with raw_server(service) as server, opened(config(server)) as provider:
+        with pytest.raises(BusyServerError, match="Later") as caught:
+            await invoke(provider, "web:do")
+        assert caught.value.retry_after == seconds
+
+
+async def test_a_stream_that_ends_at_once_is_not_opened_all_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(web, "STREAMS_PER_SECOND", 0.001)
+    monkeypatch.setattr(web, "STREAMS_AT_ONCE", 3.0)
+    service, streams = Service(), 0
+
+    def again(received: Received) -> bytes:
+        nonlocal streams
+        if received.method != "GET":
+            return service(received)
+        streams += 1
+        return answer(200, [EVENTS], b"retry: 0\nid: %d\ndata: \n\n" % streams)
+
+    async with raw_server(again) as server, opened(config(server)) as provider:
+        await until(lambda: streams >= 3)
+        for _ in range(20):
+            await invoke(provider, "web:do")
+        assert streams == 3
 
 
 async def test_an_error_of_the_protocol_with_a_status_is_that_error() -> None:

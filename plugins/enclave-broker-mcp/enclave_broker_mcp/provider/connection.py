@@ -36,6 +36,8 @@ MOST_ROUNDS = 10
 MOST_QUESTIONS = 16
 # How long, in seconds, until changes are listened for again.
 LISTEN_AGAIN = 10.0
+# The most, in seconds, that a server is believed of when it will answer.
+LATEST = 86400.0
 
 _LOOK_AGAIN = frozenset(
     {
@@ -173,8 +175,7 @@ class Connection:
                 f"the connection to {self._config.name} broke: {said}", retry_after=1.0
             )
         if problem.code == BUSY:
-            later = problem.data.get("retryAfter") if isinstance(problem.data, dict) else None
-            raise BusyServerError(said, retry_after=later if isinstance(later, float) else None)
+            raise BusyServerError(said, retry_after=_later(problem.data))
         raise ServerError(f"{what}: {said}" if said else what)
 
     def _is_closed(self, problem: MCPError) -> bool:
@@ -203,6 +204,12 @@ class Connection:
         found = self._session.discover_result
         tools = None if found is None else found.capabilities.tools
         return tools is not None and tools.list_changed is True
+
+
+def _later(data: Any) -> float | None:
+    """When a server answers again; the code may be the server's own, and so may be the number."""
+    said = data.get("retryAfter") if isinstance(data, dict) else None
+    return min(max(0.0, said), LATEST) if isinstance(said, float) else None
 
 
 Transport = AbstractAsyncContextManager[TransportStreams]

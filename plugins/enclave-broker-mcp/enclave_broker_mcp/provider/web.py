@@ -26,6 +26,7 @@ from enclave_broker_core.redaction import Redactor
 from .codes import BUSY, FAILED, TOO_LARGE, UNREACHABLE
 from .config import McpConfig
 from .ending import Ending
+from .pace import Pace
 from .refusals import failure, is_error
 from .values import revealed
 
@@ -36,6 +37,10 @@ GRACE = 10.0
 OTHERS = 3
 # What the guard's own headers stand for.
 _NOT_SENT = OF_THE_CONNECTION | {"user-agent"}
+# How many streams are opened in a second, and at once: a server may have them opened again
+# and again, and say that there is nothing to wait for.
+STREAMS_PER_SECOND = 20.0
+STREAMS_AT_ONCE = 100.0
 # Requests without an end: their answers are what the server has to tell.
 _LISTENING = "subscriptions/listen"
 # How the SDK writes a call, within so many bytes.
@@ -71,9 +76,12 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         self._redactor = redactor
         self._ending = ending
         self._calls = anyio.Semaphore(calls)
+        self._pace = Pace(STREAMS_PER_SECOND, STREAMS_AT_ONCE)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         seconds = self._seconds
+        if request.method == "GET":
+            await self._pace.spend()
         if request.method == "GET" or request.headers.get("mcp-method") == _LISTENING:
             seconds = math.inf
         until = time.monotonic() + seconds
