@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+import socket
+from asyncio import get_running_loop
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeAlias, TypeVar
 
 import anyio
@@ -35,7 +38,8 @@ class Connections:
 
     async def connect(self) -> Connection:
         """A connection that is the caller's to close."""
-        return await psycopg.AsyncConnection.connect(**self._conninfo, autocommit=True)
+        with anyio.fail_after(self._timeout):
+            return await psycopg.AsyncConnection.connect(**self._conninfo, autocommit=True)
 
     async def run(self, work: Work[T], *, repeatable: bool = False) -> T:
         """What ``work`` returns, done in one transaction; StoreError when the server fails.
@@ -48,7 +52,7 @@ class Connections:
             with anyio.fail_after(self._timeout):
                 await self._places.acquire()
             try:
-                with anyio.fail_after(self._timeout, shield=True):
+                with anyio.fail_after(None, shield=True):  # in_time() has the time
                     return await self._run(work, repeatable)
             finally:
                 self._places.release()
@@ -65,6 +69,32 @@ class Connections:
         except (psycopg.Error, OSError) as error:
             raise StoreError(f"PostgreSQL: {_told(error)}", retry_after=RETRY_AFTER) from None
 
+    @contextmanager
+    def in_time(self, connection: Connection) -> Iterator[None]:
+        """TimeoutError when it takes too long. It must not be cancelled: the driver would then
+        ask the server to stop, wait for its answer, and not bear being cancelled once more.
+        """
+        over = False
+
+        def cut() -> None:
+            nonlocal over
+            over = True
+            with (
+                suppress(psycopg.Error, OSError),
+                socket.socket(fileno=os.dup(connection.fileno())) as line,
+            ):
+                line.shutdown(socket.SHUT_RDWR)
+
+        timer = get_running_loop().call_later(self._timeout, cut)
+        try:
+            yield
+        except psycopg.OperationalError:
+            if over:
+                raise TimeoutError from None
+            raise
+        finally:
+            timer.cancel()
+
     async def close(self) -> None:
         idle, self._idle = self._idle, []
         for connection in idle:
@@ -76,11 +106,12 @@ class Connections:
             connection = self._idle.pop() if kept else await self.connect()
             begun = False
             try:
-                if repeatable:
-                    return await work(connection)
-                async with connection.transaction():
-                    begun = True
-                    return await work(connection)
+                with self.in_time(connection):
+                    if repeatable:
+                        return await work(connection)
+                    async with connection.transaction():
+                        begun = True
+                        return await work(connection)
             except psycopg.OperationalError as error:
                 if not is_gone(connection, error):
                     raise

