@@ -56,6 +56,8 @@ BENCHMARKS = (
     "openapi_catalog",
     "openapi_memory",
     "openapi_call",
+    "mcp_call",
+    "mcp_list",
 )
 
 TURNS = 40

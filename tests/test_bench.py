@@ -14,6 +14,8 @@ NO_BENCHMARKS = {
     "http_servers.py",
     "interleaved.py",
     "load.py",
+    "mcp_bare.py",
+    "mcp_stdio.py",
     "redis_servers_here.py",
     "run.py",
 }
