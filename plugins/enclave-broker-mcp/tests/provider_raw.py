@@ -68,6 +68,8 @@ def listed(params: Any) -> Any:
         first = int(cursor or 0)
         tools = [{**TOOLS[0], "name": f"tool_{first + n}"} for n in range(1000)]
         return {"tools": tools, **({"nextCursor": str(first + 1000)} if first < 9000 else {})}
+    if how == "large":
+        return {"tools": [{**TOOLS[0], "description": "x" * 6000}], "nextCursor": f"{cursor}x"}
     if how == "broken":
         return {"tools": [{"name": 7}]}
     if how == "fresh":

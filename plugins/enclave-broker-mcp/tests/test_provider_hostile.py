@@ -50,6 +50,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"version": "1999-01-01"}, "it speaks no revision of the protocol that is known here"),
         ({"list": "endless"}, "it lists its tools on more than 20 pages"),
         ({"list": "same"}, "it lists the same page again and again"),
+        ({"list": "large"}, "what it lists has more than 10000 bytes"),
         ({"list": "broken"}, "what it lists are no tools as the protocol has them"),
     ],
     ids=str,
@@ -58,6 +59,7 @@ async def test_a_server_that_does_not_start_is_an_error_that_says_why(
     table: dict[str, Any], reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "MOST_PAGES", 20)
+    monkeypatch.setattr(connection, "MOST_LISTED", 10_000)
     with pytest.raises(PluginError) as caught:
         async with opened(raw(table, start_timeout=0.5)):
             pass

@@ -32,6 +32,8 @@ from .session import ToolSession, make_session, negotiate
 from .texts import LONGEST_MESSAGE, line, visible
 
 MOST_PAGES = 200
+# Bytes of all pages of a list together, as JSON: each could be as large as a message may be.
+MOST_LISTED = 16 * 1024 * 1024
 MOST_ROUNDS = 10
 MOST_QUESTIONS = 16
 # How long, in seconds, until changes are listened for again.
@@ -78,6 +80,7 @@ class Connection:
         """All tools, or as many as are taken, and whether there are more. ServerError."""
         found: list[Definition] = []
         cursors: set[str] = set()
+        size = 0
         params: types.PaginatedRequestParams | None = None
         for _ in range(MOST_PAGES):
             try:
@@ -98,6 +101,9 @@ class Connection:
                 return found, False
             if cursor in cursors:
                 raise ServerError("it lists the same page again and again")
+            size += len(page.model_dump_json())
+            if size > MOST_LISTED:
+                raise ServerError(f"what it lists has more than {MOST_LISTED} bytes")
             cursors.add(cursor)
             params = types.PaginatedRequestParams(cursor=cursor)
         raise ServerError(f"it lists its tools on more than {MOST_PAGES} pages")
