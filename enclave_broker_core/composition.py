@@ -66,6 +66,7 @@ class Composition:
     limits: Limits
     middleware: Sequence[Middleware]
     secrets: Secrets
+    redactor: Redactor
     tracer: Traced | None = None
 
 
@@ -154,6 +155,7 @@ async def open_parts(
         limits,
         middleware,
         found,
+        redactor,
         tracer,
     )
 

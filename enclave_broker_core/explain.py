@@ -258,7 +258,11 @@ class _Look:
     def _answer(self, policy: str, decision: Decision) -> PolicyAnswer:
         if decision.verdict is not Verdict.ALLOW:
             self.refused(refusal(self._name, decision))
-        return PolicyAnswer(policy, decision.verdict, decision.rule, decision.reason)
+        # A policy of somebody's own may speak of the secret that it asks a service with.
+        blotted = self._opened.redactor.text
+        return PolicyAnswer(
+            policy, decision.verdict, blotted(decision.rule), blotted(decision.reason)
+        )
 
     async def windows(self, tool: Tool) -> list[WindowRoom]:
         """Every window that the call would count in, and what is left in each."""

@@ -147,8 +147,8 @@ class Arguments:
         )
         for policy in self._policies:
             decision = await ask(policy, request)
+            frame.decision, frame.rule = decision, decision.rule
             if decision.verdict is not Verdict.ALLOW:
-                frame.decision, frame.rule = decision, decision.rule
                 raise refusal(call.name, decision)
 
 

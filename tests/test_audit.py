@@ -19,6 +19,7 @@ from enclave_broker_core import (
     Broker,
     BrokerError,
     ConfigError,
+    Decision,
     Observation,
     OpenContext,
     PluginError,
@@ -26,9 +27,10 @@ from enclave_broker_core import (
     SessionFinished,
     SessionStarted,
     ToolCall,
+    Verdict,
 )
 from enclave_broker_core.audit import AUDIT, AuditConfig, open_audit
-from enclave_broker_core.contracts import CallNext
+from enclave_broker_core.contracts import AccessRequest, CallNext
 
 pytestmark = pytest.mark.anyio
 
@@ -118,6 +120,22 @@ async def test_lines() -> None:
         },
     ]
     assert b"hidden" not in stream.getvalue()
+
+
+async def test_the_rule_that_let_a_call_in_may_be_one_on_its_arguments() -> None:
+    class Small:
+        judges_arguments = True
+
+        async def decide(self, request: AccessRequest) -> Decision:
+            return Decision(Verdict.ALLOW, "small numbers")
+
+    stream = io.BytesIO()
+    broker = Broker(access=Small(), audit=AuditLog(stream))
+    broker.tool("add")(lambda a, b: a + b)
+    async with broker, broker.session() as session:
+        assert await session.call("add", {"a": 1, "b": 2}) == 3
+    called = json.loads(stream.getvalue().splitlines()[1])
+    assert (called["decision"], called["rule"]) == ("allow", "small numbers")
 
 
 async def test_a_call_that_middleware_answers_is_in_it_too() -> None:

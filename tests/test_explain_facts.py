@@ -182,3 +182,20 @@ async def test_every_policy_is_asked_and_those_that_judge_arguments_only_with_va
     assert wrong.decisions[-1].reason == "the arguments are wrong"
     asked = f"asked by {session.id}"
     assert valid.decisions[-1] == PolicyAnswer("Small", Verdict.DENY, "small", asked)
+
+
+async def test_what_a_policy_says_of_a_secret_is_not_shown() -> None:
+    class Talks:
+        judges_arguments = False
+
+        async def decide(self, request: AccessRequest) -> Decision:
+            return Decision(Verdict.DENY, "opa hunter2-hunter2", "asked with hunter2-hunter2")
+
+    broker = Broker(access=Talks())
+    broker.conceal("hunter2-hunter2", "TOKEN")
+    broker.tool("add")(lambda a, b: a + b)
+    async with broker:
+        [answer] = (await broker.explain("add")).decisions
+    assert "hunter2" not in answer.rule + answer.reason
+    assert answer.rule.startswith("opa ")
+    assert answer.reason.startswith("asked with ")
