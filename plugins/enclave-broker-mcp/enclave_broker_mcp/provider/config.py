@@ -14,18 +14,10 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 
 from enclave_broker_core.errors import BrokerError
 from enclave_broker_core.models import Count, Frozen, Seconds
-from enclave_broker_core.patterns import Pattern
+from enclave_broker_mcp.fields import PatternText
 
 _OF_COMMANDS = ("args", "env", "inherit_env", "cwd")
 _OF_URLS = ("headers", "auth", "network")
-
-
-def _pattern(text: str) -> str:
-    try:
-        Pattern(text)
-    except BrokerError as problem:
-        raise ValueError(problem.message) from None
-    return text
 
 
 def _url(text: str) -> str:
@@ -49,7 +41,6 @@ def _variable(name: str) -> str:
     return name
 
 
-PatternText = Annotated[str, AfterValidator(_pattern)]
 UrlText = Annotated[str, AfterValidator(_url)]
 HeaderName = Annotated[str, AfterValidator(_header)]
 VariableName = Annotated[str, AfterValidator(_variable)]

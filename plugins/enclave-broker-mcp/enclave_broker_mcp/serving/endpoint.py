@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from contextlib import nullcontext
 
@@ -31,8 +30,6 @@ from .seating import Seating
 from .seats import Seat, Visit
 from .server import BrokerServer
 from .settings import HttpConfig
-
-_log = logging.getLogger(__name__)
 
 VISIT = "enclave.mcp.visit"
 """Where in the scope the visit of a request is."""

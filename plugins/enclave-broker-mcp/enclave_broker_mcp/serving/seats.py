@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
@@ -20,8 +19,6 @@ from .contexts import Context
 from .errors import RETRY_AFTER, TooManyCallsError
 from .logs import Logs
 from .settings import ServingConfig
-
-_log = logging.getLogger(__name__)
 
 # Streams of notifications that one client may have open.
 MOST_LISTENING = 16

@@ -4,24 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AnyHttpUrl, Field, model_validator
+from pydantic import AnyHttpUrl, Field, model_validator
 
-from enclave_broker_core.errors import ConfigError
 from enclave_broker_core.models import Count, Frozen, Seconds
-from enclave_broker_core.patterns import Pattern
+from enclave_broker_mcp.fields import PatternText
 
 Mode = Literal["tools", "code", "both"]
-
-
-def _pattern(text: str) -> str:
-    try:
-        Pattern(text)
-    except ConfigError as problem:
-        raise ValueError(problem.message) from None
-    return text
-
-
-ToolPattern = Annotated[str, AfterValidator(_pattern)]
 
 
 class ServingConfig(Frozen):
@@ -39,7 +27,7 @@ class ServingConfig(Frozen):
     """What people see as its name."""
     instructions: Annotated[str, Field(max_length=16_384)] | None = None
     """What the client's model is told of the server as a whole."""
-    allowed_tools: tuple[ToolPattern, ...] | None = None
+    allowed_tools: tuple[PatternText, ...] | None = None
     """Patterns of the tools that there are for MCP clients; all that the caller may use when
     left out."""
     page_size: Count = 1000
