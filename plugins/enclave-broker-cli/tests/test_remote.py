@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryFile
+from typing import IO
 
 import pytest
 from anyio.from_thread import start_blocking_portal
+from forked_program import ForkedProgram, Started
 from server_thread import Server, served
 
 from enclave_broker_core import Principal
@@ -131,35 +136,44 @@ def test_the_configuration_here_does_not_count(there: Program, place: object) ->
     assert there("print(1)", "--quiet").stdout == "1\n"
 
 
-def _begun(server: Server, name: str) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [*PROGRAM, "run", "--json", "--url", server.url, "--token-env", "ADA", "-"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(f'await call_tool("test:wait", {{"name": "{name}"}})')
-    process.stdin.close()
-    for line in process.stdout:
-        if Event.from_json(line).type == "tool_call":
-            break
-    return process
+@contextmanager
+def _begun(forked: ForkedProgram, server: Server, name: str) -> Iterator[tuple[Started, IO[str]]]:
+    """A run that is in the middle of a call, and the rest of its stdout."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as said:
+        with (
+            os.fdopen(writing, "wb") as stdout,
+            TemporaryFile() as stdin,
+            TemporaryFile() as stderr,
+        ):
+            stdin.write(f'await call_tool("test:wait", {{"name": "{name}"}})'.encode())
+            stdin.seek(0)
+            arguments = ["run", "--json", "--url", server.url, "--token-env", "ADA", "-"]
+            streams = [one.fileno() for one in (stdin, stdout, stderr)]
+            run = forked.start(arguments, os.environ, streams)
+        try:
+            for line in said:
+                if Event.from_json(line).type == "tool_call":
+                    break
+            yield run, said
+        finally:
+            run.kill()
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_cancels_the_session(
-    server: Server, number: signal.Signals, exit_code: int, monkeypatch: pytest.MonkeyPatch
+    forked: ForkedProgram,
+    server: Server,
+    number: signal.Signals,
+    exit_code: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ADA", TOKEN)
-    with _begun(server, number.name) as process:
-        assert process.stdout is not None
-        process.send_signal(number)
-        *_, final = [Event.from_json(line) for line in process.stdout]
+    with _begun(forked, server, number.name) as (run, said):
+        run.send_signal(number)
+        *_, final = [Event.from_json(line) for line in said]
         assert final.payload["error"]["message"] == f"interrupted by {number.name}"
-        assert process.wait(SECONDS) == exit_code
+        assert run.wait(SECONDS) == exit_code
 
 
 def test_nobody_reads_any_more(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
