@@ -19,7 +19,11 @@ from .config import PostgresConfig
 from .connections import Connection, Connections
 from .tables import make_tables
 
-LOCK = "SELECT pg_try_advisory_lock(hashtextextended('enclave-broker ' || %s, 0))"
+# The server may take a moment to see that who had it is gone: a broker that was closed or killed
+# just now is not in the way of the next.
+SECONDS = 0.5
+PATIENCE = "SELECT set_config('lock_timeout', %s, false)"
+LOCK = "SELECT pg_advisory_lock(hashtextextended('enclave-broker ' || %s, 0))"
 
 
 class Ownership:
@@ -27,6 +31,7 @@ class Ownership:
 
     def __init__(self, config: PostgresConfig, connections: Connections) -> None:
         self._schema = config.schema_
+        self._patience = f"{round(1000 * min(SECONDS, config.timeout / 2))}ms"
         self._connections = connections
         self._connection: Connection | None = None
         self._one = anyio.Lock()
@@ -74,11 +79,13 @@ class Ownership:
         connection = await self._connections.connect()
         try:
             with self._connections.in_time(connection):
-                cursor = await connection.execute(LOCK, (self._schema,))
-            if await cursor.fetchone() != (True,):
-                raise StoreError(
-                    f"another broker has the schema {self._schema!r}: each needs its own"
-                )
+                await connection.execute(PATIENCE, (self._patience,))
+                await connection.execute(LOCK, (self._schema,))
+        except psycopg.errors.LockNotAvailable:
+            await connection.close()
+            raise StoreError(
+                f"another broker has the schema {self._schema!r}: each needs its own"
+            ) from None
         except BaseException:
             await connection.close()
             raise

@@ -199,3 +199,10 @@ async def test_sessions_of_a_broker_that_died_are_ended_by_the_next(server: Serv
         assert isinstance(last, Event)
         assert (first.type, last.type, last.payload["ok"]) == ("stdout", "final", False)
         assert last.payload["error"]["code"] == "SESSION_LOST"
+
+
+async def test_a_broker_follows_at_once_on_one_that_was_closed(server: Server) -> None:
+    """The server ends the session that held the schema a moment after it was closed."""
+    for _ in range(8):
+        async with opened(server) as store:
+            await store.check()
