@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import anyio
@@ -28,7 +29,7 @@ def programs() -> NpmPrograms:
     return npm_programs()
 
 
-def opened(programs: NpmPrograms, server: str, *args: str) -> Broker:
+def opened(programs: NpmPrograms, server: str, *args: str) -> AbstractAsyncContextManager[Broker]:
     """A broker whose rules allow all of the server's tools but those that write."""
     command, *own = programs.command(server)
     table = {"use": "mcp", "name": "npm", "command": command, "args": [*own, *args]}
@@ -72,10 +73,10 @@ async def test_a_server_that_is_killed_comes_back(programs: NpmPrograms) -> None
         with anyio.fail_after(PATIENCE):
             while _children() in ([], [first]):  # noqa: ASYNC110
                 await anyio.sleep(0.05)
-            while True:
+            said = None
+            while said is None:
                 try:
                     said = await session.call("npm:echo", {"message": "b"})
-                    break
                 except ToolError:  # it starts
                     await anyio.sleep(0.05)
         assert said == "Echo: b"
