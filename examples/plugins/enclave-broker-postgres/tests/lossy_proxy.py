@@ -28,14 +28,19 @@ class LossyProxy:
         return f"postgresql://tests@/postgres?host={self.folder}"
 
     async def serve(self, reader: StreamReader, writer: StreamWriter) -> None:
-        answers, questions = await open_unix_connection(self._server)
-        async with anyio.create_task_group() as both:
-            both.start_soon(self._pass_on, reader, questions, False, both.cancel_scope)
-            both.start_soon(self._pass_on, answers, writer, True, both.cancel_scope)
-        for end in (writer, questions):
-            end.close()
-            with suppress(OSError):
-                await end.wait_closed()
+        ends = [writer]
+        try:
+            answers, questions = await open_unix_connection(self._server)
+            ends.append(questions)
+            async with anyio.create_task_group() as both:
+                both.start_soon(self._pass_on, reader, questions, False, both.cancel_scope)
+                both.start_soon(self._pass_on, answers, writer, True, both.cancel_scope)
+        finally:
+            with anyio.CancelScope(shield=True):
+                for end in ends:
+                    end.close()
+                    with suppress(OSError):
+                        await end.wait_closed()
 
     async def _pass_on(
         self, source: StreamReader, sink: StreamWriter, answers: bool, over: anyio.CancelScope
@@ -56,5 +61,11 @@ async def lossy_proxy(folder: Path, server: Path) -> AsyncIterator[LossyProxy]:
     """A proxy on a socket in ``folder`` before the server whose socket is in another."""
     name = ".s.PGSQL.5432"
     proxy = LossyProxy(folder, str(server / name))
-    async with await start_unix_server(proxy.serve, folder / name):
-        yield proxy
+    async with anyio.create_task_group() as tasks:
+
+        def connected(reader: StreamReader, writer: StreamWriter) -> None:
+            tasks.start_soon(proxy.serve, reader, writer)
+
+        async with await start_unix_server(connected, folder / name):
+            yield proxy
+            tasks.cancel_scope.cancel()
