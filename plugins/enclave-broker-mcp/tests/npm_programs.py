@@ -56,11 +56,16 @@ def _install(node: str, npm: list[str], folder: Path) -> None:
     try:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(NPM / name, coming)
-        options = ["--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=1"]
+        options = ["--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=0"]
         done = subprocess.run(
             [*npm, "ci", *options],
             cwd=coming,
-            env={**os.environ, "PATH": f"{Path(node).parent}{os.pathsep}{os.environ['PATH']}"},
+            env={
+                **os.environ,
+                "PATH": f"{Path(node).parent}{os.pathsep}{os.environ['PATH']}",
+                # A proxy's certificate is often one that only the system knows.
+                "NODE_USE_SYSTEM_CA": "1",
+            },
             capture_output=True,
             text=True,
             timeout=PATIENCE,

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from enclave_broker_mcp.provider.config import McpConfig
-from npm_packages import npm_packages
+from npm_programs import NpmPrograms, npm_programs
 from provider_fixtures import invoke, opened
 
 from enclave_broker_core.errors import ToolError
 from enclave_broker_core.testing.contexts import RecordingContext
 
 pytestmark = pytest.mark.anyio
-
-PACKAGES = (
-    "@modelcontextprotocol/server-everything@2026.8.31",
-    "@modelcontextprotocol/server-filesystem@2026.8.31",
-)
 
 
 @pytest.fixture
@@ -29,19 +23,20 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="module")
-def modules() -> Path:
-    return npm_packages(*PACKAGES)
+def npm() -> NpmPrograms:
+    return npm_programs()
 
 
-def node(modules: Path, name: str, *args: str, **more: Any) -> McpConfig:
-    program = modules / "@modelcontextprotocol" / name / "dist" / "index.js"
-    given = {"name": "npm", "command": shutil.which("node"), "args": [str(program), *args]}
-    return McpConfig.model_validate(given | more)
+def node(npm: NpmPrograms, name: str, *args: str, **more: Any) -> McpConfig:
+    program, *given = npm.command(name)
+    return McpConfig.model_validate(
+        {"name": "npm", "command": program, "args": [*given, *args]} | more
+    )
 
 
-async def test_server_everything(modules: Path) -> None:
+async def test_server_everything(npm: NpmPrograms) -> None:
     context = RecordingContext("npm:trigger-long-running-operation")
-    async with opened(node(modules, "server-everything")) as provider:
+    async with opened(node(npm, "server-everything")) as provider:
         names = {tool.spec.name for tool in await provider.tools()}
         # What it offers only to who can be asked.
         assert not names & {"npm:get-roots-list", "npm:trigger-elicitation-request"}
@@ -61,8 +56,8 @@ async def test_server_everything(modules: Path) -> None:
     assert ("progress", "processing") in context.log_entries
 
 
-async def test_server_everything_with_what_it_may_ask_for(modules: Path) -> None:
-    config = node(modules, "server-everything", roots=["/srv"], elicitation="decline")
+async def test_server_everything_with_what_it_may_ask_for(npm: NpmPrograms) -> None:
+    config = node(npm, "server-everything", roots=["/srv"], elicitation="decline")
     async with opened(config) as provider:
         assert "file:///srv" in await invoke(provider, "npm:get-roots-list")
         said = await invoke(provider, "npm:trigger-elicitation-request")
@@ -71,12 +66,11 @@ async def test_server_everything_with_what_it_may_ask_for(modules: Path) -> None
         assert "npm:trigger-sampling-request" not in names
 
 
-async def test_server_everything_over_http(modules: Path) -> None:
-    program = modules / "@modelcontextprotocol" / "server-everything" / "dist" / "index.js"
+async def test_server_everything_over_http(npm: NpmPrograms) -> None:
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
     port = listener.extra(anyio.abc.SocketAttribute.local_port)
     await listener.aclose()
-    command = [shutil.which("node") or "", str(program), "streamableHttp"]
+    command = [*npm.command("server-everything"), "streamableHttp"]
     async with await anyio.open_process(command, env={"PORT": str(port), "PATH": ""}) as process:
         try:
             config = McpConfig.model_validate(
@@ -98,9 +92,9 @@ async def test_server_everything_over_http(modules: Path) -> None:
             process.kill()
 
 
-async def test_server_filesystem(modules: Path, tmp_path: Path) -> None:
+async def test_server_filesystem(npm: NpmPrograms, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("It is here.")
-    async with opened(node(modules, "server-filesystem", str(tmp_path))) as provider:
+    async with opened(node(npm, "server-filesystem", str(tmp_path))) as provider:
         specs = {tool.spec.name: tool.spec for tool in await provider.tools()}
         assert specs["npm:read_text_file"].read_only
         assert specs["npm:write_file"].destructive
