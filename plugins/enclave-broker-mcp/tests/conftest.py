@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from npm_programs import NpmPrograms, npm_programs
 from provider_fixtures import SdkServer, sdk_server
 
 
@@ -19,3 +20,9 @@ def other_server() -> Iterator[SdkServer]:
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     backend: str = request.param
     return backend
+
+
+@pytest.fixture(scope="session")
+def npm() -> NpmPrograms:
+    """Where they can't be installed, it is tried once for all tests that need them."""
+    return npm_programs()

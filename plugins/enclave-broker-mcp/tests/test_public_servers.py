@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 from mcp_served import PATIENCE, direct
-from npm_programs import NpmPrograms, npm_programs
+from npm_programs import NpmPrograms
 
 from enclave_broker_core import Broker, open_broker
 from enclave_broker_core.errors import AccessDeniedError, ToolError
@@ -24,14 +24,9 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="module")
-def programs() -> NpmPrograms:
-    return npm_programs()
-
-
-def opened(programs: NpmPrograms, server: str, *args: str) -> AbstractAsyncContextManager[Broker]:
+def opened(npm: NpmPrograms, server: str, *args: str) -> AbstractAsyncContextManager[Broker]:
     """A broker whose rules allow all of the server's tools but those that write."""
-    command, *own = programs.command(server)
+    command, *own = npm.command(server)
     table = {"use": "mcp", "name": "npm", "command": command, "args": [*own, *args]}
     rules = [{"pattern": "npm:write_*", "allow": False}, {"pattern": "npm:*", "allow": True}]
     access = {"use": "rules", "rules": rules, "default": "deny"}
@@ -39,19 +34,19 @@ def opened(programs: NpmPrograms, server: str, *args: str) -> AbstractAsyncConte
 
 
 async def test_what_a_server_gives_reaches_a_client_of_the_broker_unchanged(
-    programs: NpmPrograms,
+    npm: NpmPrograms,
 ) -> None:
-    async with opened(programs, "server-everything") as broker, direct(broker) as client:
+    async with opened(npm, "server-everything") as broker, direct(broker) as client:
         image = (await client.call_tool("npm:get-tiny-image", {})).content[1]
         assert (image.type, getattr(image, "mime_type", None)) == ("image", "image/png")
         links = (await client.call_tool("npm:get-resource-links", {"count": 2})).content
         assert [block.type for block in links] == ["text", "resource_link", "resource_link"]
 
 
-async def test_rules_are_asked_before_the_server(programs: NpmPrograms, tmp_path: Path) -> None:
+async def test_rules_are_asked_before_the_server(npm: NpmPrograms, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("It is here.")
     async with (
-        opened(programs, "server-filesystem", str(tmp_path)) as broker,
+        opened(npm, "server-filesystem", str(tmp_path)) as broker,
         broker.session() as session,
     ):
         path = str(tmp_path / "a.txt")
@@ -65,8 +60,8 @@ async def test_rules_are_asked_before_the_server(programs: NpmPrograms, tmp_path
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the server's process in /proc")
-async def test_a_server_that_is_killed_comes_back(programs: NpmPrograms) -> None:
-    async with opened(programs, "server-everything") as broker, broker.session() as session:
+async def test_a_server_that_is_killed_comes_back(npm: NpmPrograms) -> None:
+    async with opened(npm, "server-everything") as broker, broker.session() as session:
         assert await session.call("npm:echo", {"message": "a"}) == "Echo: a"
         [first] = _children()
         os.kill(first, signal.SIGKILL)
