@@ -21,7 +21,7 @@ NO_BENCHMARKS = {
 }
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("backend", ["asyncio", pytest.param("trio", marks=pytest.mark.soak)])
 def test_all_benchmarks_run(backend: str) -> None:
     done = subprocess.run(
         [sys.executable, "bench/run.py", "--short", "--backend", backend],
