@@ -20,6 +20,11 @@ ConfigLike = Source | Sequence[Source] | None
 # What a command uses that names no files.
 FILES_VARIABLE = "ENCLAVE_BROKER_CONFIG"
 DEFAULT_FILE = Path("broker.toml")
+# What is said of the option that names them.
+FILES_HELP = (
+    "The broker's configuration; of several, the later ones go over the earlier."
+    f" Else ${FILES_VARIABLE}, else {DEFAULT_FILE} if there is one."
+)
 
 _AT = re.compile(r" \(at line (\d+), column \d+\)$")
 

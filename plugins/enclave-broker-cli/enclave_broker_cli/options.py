@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from enclave_broker_core.config_files import DEFAULT_FILE, FILES_VARIABLE
+from enclave_broker_core.config_files import FILES_HELP
 from enclave_broker_core.models import Principal
 
 from .names import tool_names
@@ -20,13 +20,7 @@ def here_or_above(context: typer.Context, given: bool) -> bool:
 
 ConfigOption = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--config",
-        "-c",
-        metavar="PATH",
-        help="The broker's configuration; of several, the later ones go over the earlier."
-        f" Else ${FILES_VARIABLE}, else {DEFAULT_FILE} if there is one.",
-    ),
+    typer.Option("--config", "-c", metavar="PATH", help=FILES_HELP),
 ]
 ToolArgument = Annotated[
     str, typer.Argument(metavar="NAME", autocompletion=tool_names, help="The tool.")

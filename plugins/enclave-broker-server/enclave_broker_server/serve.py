@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from enclave_broker_core.commands import Command
-from enclave_broker_core.config_files import DEFAULT_FILE, FILES_VARIABLE, chosen_files
+from enclave_broker_core.config_files import FILES_HELP, chosen_files
 
 from .settings import ServerSettings
 
@@ -31,13 +31,7 @@ def serve(
     context: typer.Context,
     config: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--config",
-            "-c",
-            metavar="PATH",
-            help="The broker's configuration; of several, the later ones go over the earlier."
-            f" Else ${FILES_VARIABLE}, else {DEFAULT_FILE} if there is one.",
-        ),
+        typer.Option("--config", "-c", metavar="PATH", help=FILES_HELP),
     ] = None,
     host: Annotated[
         str | None, typer.Option(metavar="NAME", help="Where it listens; else as configured.")
