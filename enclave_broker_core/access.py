@@ -13,7 +13,7 @@ from .contracts import AccessPolicy, AccessRequest, Component, OpenContext
 from .errors import ArgumentsError, ConfigError
 from .models import Decision, Frozen, Principal, Verdict
 from .pattern_index import PatternIndex
-from .patterns import Pattern
+from .patterns import Pattern, PatternText
 
 Default = Literal["allow", "deny", "ask"]
 
@@ -29,21 +29,12 @@ class Rule(Frozen):
     attribute of that name and value. What an ask is turned into is an allow.
     """
 
-    pattern: str
+    pattern: PatternText
     """The tools that it is about."""
     allow: bool | Literal["ask"]
     """Whether they may be used, or ``"ask"``: only when somebody approves."""
     unless: Mapping[str, JsonValue] | None = None
     """What turns it round when all of it holds for the caller."""
-
-    @field_validator("pattern")
-    @classmethod
-    def _pattern(cls, text: str) -> str:
-        try:
-            Pattern(text)
-        except ConfigError as problem:
-            raise ValueError(problem.message) from None
-        return text
 
     @field_validator("allow", mode="before")
     @classmethod

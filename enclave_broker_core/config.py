@@ -8,12 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from .audit import AuditConfig
-from .errors import ConfigError
 from .limits import OnError
 from .logs import LogSettings
 from .models import Frozen, Rate, SessionLimits, SessionSettings
 from .modules import is_file
-from .patterns import Pattern
+from .patterns import pattern_text
 
 # What is read before the secrets are, and so can't hold any.
 BEFORE_SECRETS = frozenset({"plugins", "block_plugins", "optional_plugins", "secrets"})
@@ -64,14 +63,6 @@ class AccessTable(Chosen):
     use: str = Field(default=DEFAULT_USE["access"], min_length=1)
 
 
-def _pattern(text: str) -> str:
-    try:
-        Pattern(text)
-    except ConfigError as problem:
-        raise ValueError(problem.message) from None
-    return text
-
-
 class RateLimitTable(Frozen, populate_by_name=True):
     """``[rate_limit]``: windows; a call must find room in all that it falls under."""
 
@@ -94,7 +85,7 @@ class RateLimitTable(Frozen, populate_by_name=True):
     @classmethod
     def _patterns(cls, rates: Mapping[str, Rate]) -> Mapping[str, Rate]:
         for text in rates:
-            _pattern(text)
+            pattern_text(text)
         return rates
 
 
@@ -150,4 +141,4 @@ class Config(Frozen):
     @field_validator("plugins", "block_plugins")
     @classmethod
     def _plugin_patterns(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(text if is_file(text) else _pattern(text) for text in texts)
+        return tuple(text if is_file(text) else pattern_text(text) for text in texts)

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Gt, Le
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    field_validator,
+)
 from pydantic.dataclasses import dataclass as validated
 
 from .key_texts import KeyTexts
@@ -22,6 +30,16 @@ SESSION_ID = re.compile(r"s_[A-Za-z0-9_-]{1,64}")
 
 Seconds = Annotated[float, Gt(0), Le(1e9)]  # 30 years: a date can hold when they are over
 Count = Annotated[int, Ge(1)]
+
+
+def _source_name(name: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", name) is None:
+        raise ValueError("a source's name has letters, digits, '_', '.' and '-', up to 64")
+    return name
+
+
+SourceName = Annotated[str, AfterValidator(_source_name)]
+"""What the names of a provider's tools begin with."""
 
 
 class Frozen(KeyTexts, BaseModel):

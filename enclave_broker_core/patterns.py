@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Sequence
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from .errors import ConfigError
 
@@ -56,6 +59,19 @@ class Pattern:
 
     def __hash__(self) -> int:
         return hash(self.text)
+
+
+def pattern_text(text: str) -> str:
+    """The text itself when it is a pattern. ValueError otherwise, as models tell mistakes by."""
+    try:
+        Pattern(text)
+    except ConfigError as problem:
+        raise ValueError(problem.message) from None
+    return text
+
+
+PatternText = Annotated[str, AfterValidator(pattern_text)]
+"""A pattern in a configuration model."""
 
 
 def automaton_regex(text: str) -> str:

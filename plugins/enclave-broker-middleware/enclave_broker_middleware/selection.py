@@ -7,20 +7,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, JsonValue
 
-from enclave_broker_core.errors import ConfigError
 from enclave_broker_core.models import Principal
 from enclave_broker_core.pattern_index import PatternIndex
-from enclave_broker_core.patterns import Pattern
+from enclave_broker_core.patterns import Pattern, PatternText
 
 ErrorCode = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
-
-
-def _pattern(text: str) -> str:
-    try:
-        Pattern(text)
-    except ConfigError as problem:
-        raise ValueError(problem.message) from None
-    return text
 
 
 def _some(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -30,8 +21,7 @@ def _some(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
-ToolPattern = Annotated[str, AfterValidator(_pattern)]
-ToolPatterns = Annotated[tuple[ToolPattern, ...], AfterValidator(_some)]
+ToolPatterns = Annotated[tuple[PatternText, ...], AfterValidator(_some)]
 
 
 class Tools:

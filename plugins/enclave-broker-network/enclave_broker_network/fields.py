@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from enclave_broker_core.errors import ArgumentsError
 
@@ -34,6 +37,16 @@ _VALUE = re.compile(r"(?:[!-~](?:[!-~ \t]*[!-~])?)?")
 def may_set(name: str) -> bool:
     """Whether a request may have a header of this name."""
     return _NAME.fullmatch(name) is not None and name.lower() not in OF_THE_CONNECTION
+
+
+def _settable(name: str) -> str:
+    if not may_set(name):
+        raise ValueError(f"{name!r} is not the name of a header that can be set")
+    return name
+
+
+HeaderName = Annotated[str, AfterValidator(_settable)]
+"""The name of a header in a configuration model."""
 
 
 def header_value(value: str, *, argument: str) -> str:

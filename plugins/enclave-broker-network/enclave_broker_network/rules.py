@@ -6,19 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from enclave_broker_core.errors import BrokerError
 from enclave_broker_core.models import Count, Frozen, Seconds
-from enclave_broker_core.patterns import Pattern
+from enclave_broker_core.patterns import PatternText
 
 from .addresses import AllowedNetworks
-
-
-def _pattern(text: str) -> str:
-    try:
-        Pattern(text)
-    except BrokerError as problem:
-        raise ValueError(problem.message) from None
-    return text.lower()
 
 
 def _networks(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -26,7 +17,7 @@ def _networks(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-HostPattern = Annotated[str, AfterValidator(_pattern)]
+HostPattern = Annotated[PatternText, AfterValidator(str.lower)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 

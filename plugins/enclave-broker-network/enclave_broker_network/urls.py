@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 from urllib.parse import quote, urljoin
+
+from pydantic import AfterValidator
+
+from enclave_broker_core.errors import BrokerError
 
 from .errors import RefusedError
 
@@ -146,3 +150,16 @@ def _origin(scheme: str, authority: str) -> Origin:
                 f"the host {host} is an address in an odd spelling", host=host
             ) from None
     return Origin(scheme, host, port)
+
+
+def url_text(text: str) -> str:
+    """The text itself when it is a URL. ValueError otherwise, as models tell mistakes by."""
+    try:
+        parse_url(text)
+    except BrokerError as problem:
+        raise ValueError(problem.message) from None
+    return text
+
+
+UrlText = Annotated[str, AfterValidator(url_text)]
+"""A URL in a configuration model."""

@@ -2,52 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Len
-from enclave_broker_network.fields import may_set
+from enclave_broker_network.fields import HeaderName
 from enclave_broker_network.retries import Retries
 from enclave_broker_network.rules import NetworkRules
-from enclave_broker_network.urls import parse_url
-from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
+from enclave_broker_network.urls import UrlText, url_text
+from pydantic import Field, JsonValue, field_validator, model_validator
 
-from enclave_broker_core.errors import BrokerError
-from enclave_broker_core.models import Count, Frozen, Seconds
-from enclave_broker_core.patterns import Pattern
+from enclave_broker_core.models import Count, Frozen, Seconds, SourceName
+from enclave_broker_core.patterns import PatternText
 
 from .credentials import ApiKey, Auth, Value, names_in
 from .security import Use
 
 _URLS = ("http://", "https://")
-
-
-def _pattern(text: str) -> str:
-    try:
-        Pattern(text)
-    except BrokerError as problem:
-        raise ValueError(problem.message) from None
-    return text
-
-
-def _url(text: str) -> str:
-    try:
-        parse_url(text)
-    except BrokerError as problem:
-        raise ValueError(problem.message) from None
-    return text
-
-
-def _header(name: str) -> str:
-    if not may_set(name):
-        raise ValueError(f"{name!r} is not the name of a header that can be set")
-    return name
-
-
-HeaderName = Annotated[str, AfterValidator(_header)]
-PatternText = Annotated[str, AfterValidator(_pattern)]
-UrlText = Annotated[str, AfterValidator(_url)]
 
 
 class Selection(Frozen):
@@ -73,7 +44,7 @@ class OpenapiConfig(Frozen):
     each call.
     """
 
-    name: str = "openapi"
+    name: SourceName = "openapi"
     """The source's name, and what its tools' names begin with."""
     spec: Annotated[str, Len(1)] | Mapping[str, Any]
     """The document: a URL, a file's path, or a table that is the document itself."""
@@ -115,18 +86,11 @@ class OpenapiConfig(Frozen):
     network: NetworkRules = NetworkRules()
     """What its requests may reach, and how much may come back."""
 
-    @field_validator("name")
-    @classmethod
-    def _name(cls, name: str) -> str:
-        if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", name) is None:
-            raise ValueError("a source's name has letters, digits, '_', '.' and '-', up to 64")
-        return name
-
     @field_validator("spec")
     @classmethod
     def _spec(cls, spec: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
         if isinstance(spec, str) and spec.lower().startswith(_URLS):
-            _url(spec)
+            url_text(spec)
         return spec
 
     @model_validator(mode="after")

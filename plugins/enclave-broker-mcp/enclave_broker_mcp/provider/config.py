@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from annotated_types import Ge, Len
-from enclave_broker_network.fields import may_set
+from enclave_broker_network.fields import HeaderName
 from enclave_broker_network.rules import NetworkRules
-from enclave_broker_network.urls import parse_url
-from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from enclave_broker_network.urls import UrlText
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from enclave_broker_core.errors import BrokerError
-from enclave_broker_core.models import Count, Frozen, Seconds
-from enclave_broker_mcp.fields import PatternText
+from enclave_broker_core.models import Count, Frozen, Seconds, SourceName
+from enclave_broker_core.patterns import PatternText
 
 _OF_COMMANDS = ("args", "env", "inherit_env", "cwd")
 _OF_URLS = ("headers", "auth", "network")
 
 
-def _url(text: str) -> str:
-    try:
-        parse_url(text)
-    except BrokerError as problem:
-        raise ValueError(problem.message) from None
-    return text
-
-
-def _header(name: str) -> str:
-    # The last two are the protocol's own.
-    if not may_set(name) or name.lower() in ("content-type", "accept"):
+def _not_the_protocols(name: str) -> str:
+    if name.lower() in ("content-type", "accept"):
         raise ValueError(f"{name!r} is not the name of a header that can be set")
     return name
 
@@ -41,8 +30,7 @@ def _variable(name: str) -> str:
     return name
 
 
-UrlText = Annotated[str, AfterValidator(_url)]
-HeaderName = Annotated[str, AfterValidator(_header)]
+ServerHeader = Annotated[HeaderName, AfterValidator(_not_the_protocols)]
 VariableName = Annotated[str, AfterValidator(_variable)]
 PlainText = Annotated[str, Len(1)]
 
@@ -68,7 +56,7 @@ class McpConfig(Frozen):
     ``command``, or one that is reached at a ``url``.
     """
 
-    name: str = "mcp"
+    name: SourceName = "mcp"
     """What the names of its tools begin with."""
     command: PlainText | None = None
     """The program that is the server; it is spoken to over stdio."""
@@ -83,7 +71,7 @@ class McpConfig(Frozen):
     """The program's working directory; the configuration's folder unless given."""
     url: UrlText | None = None
     """Where the server is reached, over streamable HTTP."""
-    headers: Mapping[HeaderName, SecretStr] = Field(default_factory=dict)
+    headers: Mapping[ServerHeader, SecretStr] = Field(default_factory=dict)
     """Headers of each request to the server. Places {secret:NAME} are looked up at each request."""
     auth: ClientCredentials | None = None
     """How a token for the server is had; else 'headers' may hold one."""
@@ -125,13 +113,6 @@ class McpConfig(Frozen):
     """The size of one message from the server."""
     max_tools: Count = 1000
     """How many tools are taken at the most."""
-
-    @field_validator("name")
-    @classmethod
-    def _name(cls, name: str) -> str:
-        if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", name) is None:
-            raise ValueError("a source's name has letters, digits, '_', '.' and '-', up to 64")
-        return name
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

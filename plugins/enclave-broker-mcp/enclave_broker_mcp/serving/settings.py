@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AnyHttpUrl, Field, model_validator
 
 from enclave_broker_core.models import Count, Frozen, Seconds
-from enclave_broker_mcp.fields import PatternText
+from enclave_broker_core.patterns import PatternText
 
 Mode = Literal["tools", "code", "both"]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enclave_broker_core.errors import ConfigError
-from enclave_broker_core.patterns import Pattern
-from pydantic import BaseModel, Field, field_validator
+from enclave_broker_core.patterns import PatternText
+from pydantic import BaseModel, Field
 
 
 class OwnerConfig(BaseModel, extra="forbid", frozen=True):
@@ -14,16 +13,6 @@ class OwnerConfig(BaseModel, extra="forbid", frozen=True):
     caller's id. Callers with one of ``exempt_roles`` may name anybody.
     """
 
-    tools: str
+    tools: PatternText
     argument: str = Field(default="owner", min_length=1)
     exempt_roles: frozenset[str] = frozenset()
-
-    @field_validator("tools")
-    @classmethod
-    def _tools(cls, text: str) -> str:
-        try:
-            Pattern(text)
-        except ConfigError as problem:
-            # Said as a ValueError it is told with its place in the file.
-            raise ValueError(problem.message) from None
-        return text
